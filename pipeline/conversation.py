@@ -1,0 +1,254 @@
+"""One conversation as it is heard: from a frame of sound to the events that it gives rise to.
+
+The steps of a hop, in order, with the two models called in between by whoever owns the conversation (the session
+actor live, `training` offline), so that this module neither waits nor knows where the models run:
+
+    for hop in conversation.hear(pcm, arrived_at):
+        observation = diariser.observe([conversation.stretch(hop)])
+        fragments = conversation.align(observation)
+        impressions = model.read([conversation.audio(fragment) for fragment in fragments])
+        events = conversation.conclude(hop, fragments, impressions)
+
+The same samples give the same events, however they were cut into frames and whenever the conversation was packed
+and unpacked in between: that is what makes replaying a journal safe.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from itertools import zip_longest
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline import snapshot
+from pipeline.alignment import ACTIVE_SECONDS, TURN_PAUSE, SpeakerMemory
+from pipeline.diarisation import DiariserState, Observation, Stretch
+from pipeline.diarisation.local import REACH_SECONDS
+from pipeline.events import (
+    ChunkClosed,
+    EmotionRead,
+    Event,
+    HopHeard,
+    SessionEnded,
+    SpeakersMerged,
+    TurnRevised,
+    TurnUpdated,
+)
+from pipeline.fragments import Fragment, Impression, unread
+from pipeline.speech import SpeechState
+from pipeline.timeline import CHUNK_SECONDS, HOP_SECONDS, SAMPLE_RATE, EmotionReading, Timeline, Turn
+
+HOP: Final = round(HOP_SECONDS * SAMPLE_RATE)  # samples
+TAIL: Final = 8 * SAMPLE_RATE  # samples kept behind the newest hop: the longest fragment, and the wait for its end
+FORMAT: Final = 1  # of a packed conversation
+
+
+@dataclass(frozen=True, slots=True)
+class Hop:
+    """Half a second to be heard. Numbers start at 1; `end`: samples of the conversation up to its end."""
+
+    number: int
+    end: int
+    arrived_at: float
+
+    @property
+    def until(self) -> float:
+        """Seconds of the conversation up to its end."""
+        return self.end / SAMPLE_RATE
+
+
+class Conversation:
+    """The state of one conversation. Not for two tasks at once: a hop is concluded before the next is stretched."""
+
+    def __init__(self) -> None:
+        self.next_frame = 0  # the first journal frame that has not been heard
+        self._tail = np.zeros(0, np.int16)
+        self._tail_start = 0
+        self._hops = 0
+        self._diariser = DiariserState()
+        self._memory = SpeakerMemory()
+        self._timeline = Timeline()
+        self._read_until = 0.0
+        self._published: dict[int, Turn] = {}
+        self._news: list[Event] = []
+        self._chunks = 0
+        self._speech = False
+        self._arrived_at = 0.0
+        self._recorded: int | None = None  # samples, once the recording is over
+
+    @property
+    def samples(self) -> int:
+        """Samples received so far."""
+        return self._tail_start + len(self._tail)
+
+    def hear(self, pcm: NDArray[np.int16], arrived_at: float) -> list[Hop]:
+        """Take in int16 samples (n,) at 16 kHz that arrived at a Unix time; returns the hops that they complete."""
+        self._tail = np.concatenate([self._tail, pcm])
+        self._arrived_at = arrived_at
+        first = self._hops + 1
+        self._hops = self.samples // HOP
+        return [Hop(number, number * HOP, arrived_at) for number in range(first, self._hops + 1)]
+
+    def finish(self) -> Hop:
+        """The last hop, filled up with the silence that ends whatever is being said."""
+        self._recorded = self.samples
+        padding = np.zeros((-self.samples) % HOP + HOP, np.int16)
+        self._tail = np.concatenate([self._tail, padding])
+        self._hops = self.samples // HOP
+        return Hop(self._hops, self.samples, self._arrived_at)
+
+    def stretch(self, hop: Hop) -> Stretch:
+        """What the diariser is to hear at a hop."""
+        start = max(0, hop.end - HOP - round(REACH_SECONDS * SAMPLE_RATE))
+        start = min(start, max(0, self._diariser.speech.position - HOP))
+        return Stretch(self._samples(start, hop.end), start, self._diariser)
+
+    def align(self, observation: Observation) -> list[Fragment]:
+        """Learn who spoke; returns the fragments whose emotion is to be read."""
+        self._diariser = observation.state
+        self._speech = bool(observation.islands)
+        for kept, merged in self._memory.learn(observation.units):
+            self._tell(SpeakersMerged(kept=kept, merged=merged))
+            self._published = {
+                turn.id: turn.model_copy(update={"speaker": kept}) if turn.speaker == merged else turn
+                for turn in self._published.values()
+            }
+        turns = self._memory.turns()
+        self._revise(turns)
+        quiet = self._diariser.speech.position - max((turn.end for turn in turns), default=0) * SAMPLE_RATE
+        return unread(turns, self._read_until, over=quiet > TURN_PAUSE)
+
+    def audio(self, fragment: Fragment) -> NDArray[np.int16]:
+        """What the emotion model is to hear of a fragment: int16 samples (n,)."""
+        return self._samples(round(fragment.heard_from * SAMPLE_RATE), round(fragment.end * SAMPLE_RATE))
+
+    def conclude(self, hop: Hop, fragments: Sequence[Fragment], impressions: Sequence[Impression]) -> list[Event]:
+        """The events of a hop, in order; `impressions` answer the fragments one to one."""
+        for fragment, impression in zip(fragments, impressions, strict=True):
+            self._tell(EmotionRead(reading=_reading(fragment, impression)))
+            self._read_until = fragment.end
+        self._finalise(hop.until - ACTIVE_SECONDS)
+        if hop.until >= (self._chunks + 1) * CHUNK_SECONDS:
+            self._close_chunk()
+        self._tell(HopHeard(speech=self._speech))
+        self._forget(hop)
+        return self._take_news(hop.until, hop.arrived_at)
+
+    def end(self) -> list[Event]:
+        """The last events, once the last hop is concluded: every turn becomes final."""
+        self._finalise(float("inf"))
+        if self.samples > self._chunks * CHUNK_SECONDS * SAMPLE_RATE:
+            self._close_chunk()
+        self._tell(SessionEnded())
+        return self._take_news(self.samples / SAMPLE_RATE, self._arrived_at)
+
+    def pack(self) -> bytes:
+        """Everything needed to go on elsewhere; call it between hops."""
+        return snapshot.pack(
+            {
+                "format": FORMAT,
+                "next_frame": self.next_frame,
+                "tail": self._tail,
+                "tail_start": self._tail_start,
+                "hops": self._hops,
+                "speech": asdict(self._diariser.speech),
+                "cut": self._diariser.cut,
+                "memory": self._memory.pack(),
+                "timeline": self._timeline.model_dump_json(),
+                "published": [turn.model_dump() for turn in self._published.values()],
+                "read_until": self._read_until,
+                "chunks": self._chunks,
+                "arrived_at": self._arrived_at,
+            }
+        )
+
+    @classmethod
+    def unpack(cls, data: bytes) -> Conversation:
+        """The conversation that was packed. Raises `ValueError` for another format."""
+        state = snapshot.unpack(data)
+        if state.get("format") != FORMAT:
+            raise ValueError(f"a snapshot of format {state.get('format')!r}; this version reads format {FORMAT}")
+        conversation = cls()
+        conversation.next_frame = state["next_frame"]
+        conversation._tail = state["tail"]
+        conversation._tail_start = state["tail_start"]
+        conversation._hops = state["hops"]
+        conversation._diariser = DiariserState(SpeechState(**state["speech"]), state["cut"])
+        conversation._memory = SpeakerMemory.unpack(state["memory"])
+        conversation._timeline = Timeline.model_validate_json(state["timeline"])
+        conversation._published = {row["id"]: Turn(**row) for row in state["published"]}
+        conversation._read_until = state["read_until"]
+        conversation._chunks = state["chunks"]
+        conversation._arrived_at = state["arrived_at"]
+        return conversation
+
+    def _samples(self, start: int, end: int) -> NDArray[np.int16]:
+        return self._tail[max(0, start - self._tail_start) : end - self._tail_start]
+
+    def _revise(self, turns: Sequence[Turn]) -> None:
+        """Tell what is different from what was published: growth one by one, corrections together."""
+        known, self._published = self._published, {turn.id: turn for turn in turns}
+        grown, corrected = [], []
+        for turn in turns:
+            before = known.get(turn.id)
+            if before is None or (before.speaker == turn.speaker and before.end < turn.end):
+                grown.append(turn)
+            elif before != turn:
+                corrected.append(turn)
+        removed = tuple(sorted(known.keys() - self._published.keys()))
+        if removed or corrected:
+            stale = [known[turn_id] for turn_id in (*removed, *(turn.id for turn in corrected))]
+            covering = [turn for turn in grown if any(turn.overlap(old.start, old.end) for old in stale)]
+            self._tell(TurnRevised(removed=removed, turns=(*corrected, *covering)))
+            grown = [turn for turn in grown if turn not in covering]
+        for turn in grown:
+            self._tell(TurnUpdated(turn=turn))
+
+    def _finalise(self, instant: float) -> None:
+        """Make the turns final that ended before an instant."""
+        turns = self._memory.turns()
+        for turn, following in zip_longest(turns, turns[1:]):
+            if turn.end >= instant:
+                break
+            self._memory.retire(turn, following)
+            self._published.pop(turn.id, None)
+            self._tell(TurnUpdated(turn=turn.model_copy(update={"final": True})))
+
+    def _close_chunk(self) -> None:
+        self._tell(ChunkClosed(number=self._chunks, speakers=self._timeline.chunk(self._chunks)))
+        self._chunks += 1
+
+    def _tell(self, event: Event) -> None:
+        event.apply(self._timeline)
+        self._news.append(event)
+
+    def _take_news(self, heard_until: float, arrived_at: float) -> list[Event]:
+        news, self._news = self._news, []
+        if self._recorded is not None:  # the silence that fills up the last hop was never recorded
+            heard_until = min(heard_until, self._recorded / SAMPLE_RATE)
+        stamp = {"heard_until": heard_until, "arrived_at": arrived_at}
+        return [event.model_copy(update=stamp) for event in news]
+
+    def _forget(self, hop: Hop) -> None:
+        self._timeline.forget_before(min(hop.until - ACTIVE_SECONDS, self._chunks * CHUNK_SECONDS))
+        surplus = hop.end - TAIL - self._tail_start
+        if surplus > 0:
+            self._tail = self._tail[surplus:].copy()
+            self._tail_start += surplus
+
+
+def _reading(fragment: Fragment, impression: Impression) -> EmotionReading:
+    return EmotionReading(
+        turn=fragment.turn,
+        start=fragment.start,
+        end=fragment.end,
+        probabilities=tuple(round(float(p), 4) for p in impression.probabilities),
+        label=impression.label,
+        valence=round(impression.valence, 3),
+        arousal=round(impression.arousal, 3),
+        heard=round(fragment.end - fragment.heard_from, 3),
+        model=impression.model,
+    )

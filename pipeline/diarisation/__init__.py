@@ -1,0 +1,60 @@
+"""Who speaks: what a diariser is given, what it answers, and the protocol that every diariser follows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.speech import Island, SpeechState
+
+
+@dataclass(frozen=True, slots=True)
+class DiariserState:
+    """What a diariser remembers of a conversation between hops; `cut`: sample up to which units have been cut."""
+
+    speech: SpeechState = field(default_factory=SpeechState.fresh)
+    cut: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """What a diariser hears at a hop: int16 samples (n,), the newest last, the first being sample `start`."""
+
+    audio: NDArray[np.int16]
+    start: int
+    state: DiariserState
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """At most 0.5 s of speech that gets one speaker, in samples of the conversation.
+
+    `voiceprint`: unit-length float16 (256,) of the window [window, end), which holds the unit and what the same
+    island said before it; None where there was too little to tell.
+    """
+
+    start: int
+    end: int
+    window: int
+    voiceprint: NDArray[np.float16] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """What a diariser heard at a hop: the islands touched, the units completed, and the state to go on from."""
+
+    islands: list[Island]
+    units: list[Unit]
+    state: DiariserState
+
+
+class Diariser(Protocol):
+    """Observes hops of many conversations at once; keeps nothing between calls."""
+
+    def observe(self, stretches: Sequence[Stretch]) -> list[Observation]:
+        """One observation a stretch, in order; none depends on the others."""
+        ...

@@ -1,0 +1,371 @@
+"""Everything ToneTrack remembers of a session, in Redis.
+
+Five keys a session, all in one hash slot (`{id}`), all of which expire together after `retention` seconds without
+use:
+
+    tonetrack:{id}           hash    purpose, consent, hashed keys, who records, how far everything is
+    tonetrack:{id}:audio     stream  the journal: PCM frames that no snapshot covers yet
+    tonetrack:{id}:webm      stream  the recorder's own bytes, where it sends webm; gone at the end
+    tonetrack:{id}:snapshot  string  the conversation's state up to a frame
+    tonetrack:{id}:events    stream  what was published, for every reader
+
+Writes that must happen once are Lua scripts that compare before they write, so that a retry after a lost answer, a
+second recorder or a replayed hop changes nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+import time
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Final
+
+from pydantic import BaseModel, Field
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import ExponentialBackoff
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from pipeline.events import Event, SessionStarted, parse
+from pipeline.timeline import Timeline
+
+PURPOSES: Final = ("therapy", "research", "teaching", "team meeting", "personal")
+FOLLOW_BLOCK_MS: Final = 5_000  # a reader's wait for the next event before it asks again
+
+
+class UnknownSession(LookupError):
+    """No such session: never created, expired or erased."""
+
+
+class SessionOver(RuntimeError):
+    """The recording was stopped; nothing can be added."""
+
+
+class TakenOver(RuntimeError):
+    """Another connection records this session now."""
+
+
+class OtherCodec(ValueError):
+    """The session is recorded in another codec, given as `codec`."""
+
+    def __init__(self, codec: Codec) -> None:
+        super().__init__(f"This session is recorded as {codec.name.lower()}")
+        self.codec = codec
+
+
+class FrameGap(ValueError):
+    """A frame came before the one that precedes it."""
+
+    def __init__(self, expected: int, got: int) -> None:
+        super().__init__(f"frame {got} came where frame {expected} was expected")
+        self.expected = expected
+
+
+class Role(StrEnum):
+    """What a key allows: a recorder may add audio, stop and erase; a viewer may look."""
+
+    RECORDER = "recorder"
+    VIEWER = "viewer"
+
+
+class Codec(StrEnum):
+    """What a recorder sends, and the journal that keeps it."""
+
+    PCM16 = "audio"
+    WEBM = "webm"
+
+
+class SessionRequest(BaseModel):
+    """What must be said before anybody is recorded."""
+
+    model_config = {"extra": "forbid"}
+
+    purpose: str = Field(min_length=1, max_length=200, description="why the conversation is recorded")
+    consent: bool = Field(description="whether everyone who will be heard has agreed")
+    name: str = Field(default="", max_length=200, description="what to call the session")
+
+
+class SessionRecord(BaseModel):
+    """What is known of a session besides its sound."""
+
+    id: str
+    name: str
+    purpose: str
+    created_at: float = Field(description="Unix seconds; consent was declared then")
+    stopped: bool
+    expires_in: float = Field(description="seconds until everything is erased, counted anew with every use")
+
+
+@dataclass(frozen=True, slots=True)
+class NewSession:
+    """A session's id and its two keys, in clear this once: Redis holds only their hashes."""
+
+    id: str
+    recorder_key: str
+    viewer_key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """The right to record. `connection` fences off earlier recorders.
+
+    `next_frame`: the recorder's next; `next_audio` and `samples`: how far the journal of PCM reaches, which is the
+    same unless the recorder sends webm.
+    """
+
+    connection: str
+    next_frame: int
+    next_audio: int
+    samples: int
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One journal entry: PCM16 mono little-endian bytes (or webm bytes), and when they arrived (Unix seconds)."""
+
+    number: int
+    data: bytes
+    arrived_at: float
+
+
+_APPEND = """
+local session, journal = KEYS[1], KEYS[2]
+local owner = redis.call('HGET', session, 'connection')
+if not owner then return {'unknown', 0} end
+if redis.call('HGET', session, 'stopped') then return {'over', 0} end
+if owner ~= ARGV[1] then return {'taken', 0} end
+local field, frame = 'next_' .. ARGV[2], tonumber(ARGV[3])
+local expected = tonumber(redis.call('HGET', session, field) or '0')
+if frame > expected then return {'gap', expected} end
+if frame < expected then return {'seen', expected} end
+redis.call('XADD', journal, (frame + 1) .. '-0', 'data', ARGV[4], 'at', ARGV[5])
+redis.call('HSET', session, field, frame + 1)
+if ARGV[2] == 'audio' then redis.call('HINCRBY', session, 'samples', string.len(ARGV[4]) / 2) end
+redis.call('PEXPIRE', session, ARGV[6])
+redis.call('PEXPIRE', journal, ARGV[6])
+return {'ok', expected + 1}
+"""
+
+_PUBLISH = """
+local session, events = KEYS[1], KEYS[2]
+if redis.call('EXISTS', session) == 0 then return 'unknown' end
+local step = tonumber(ARGV[1])
+if step <= tonumber(redis.call('HGET', session, 'published') or '-1') then return 'seen' end
+for i = 3, #ARGV do redis.call('XADD', events, '*', 'event', ARGV[i]) end
+redis.call('HSET', session, 'published', step)
+redis.call('PEXPIRE', session, ARGV[2])
+redis.call('PEXPIRE', events, ARGV[2])
+return 'ok'
+"""
+
+_SNAPSHOT = """
+local session, snapshot, journal = KEYS[1], KEYS[2], KEYS[3]
+if redis.call('EXISTS', session) == 0 then return 'unknown' end
+redis.call('SET', snapshot, ARGV[1], 'PX', ARGV[3])
+redis.call('XTRIM', journal, 'MINID', (tonumber(ARGV[2]) + 1) .. '-0')
+return 'ok'
+"""
+
+
+def connect(url: str) -> Redis:
+    """A client that rides out a short absence of Redis. Raises `ValueError` for a URL that is not Redis's."""
+    return Redis.from_url(
+        url,
+        retry=Retry(ExponentialBackoff(cap=1.0, base=0.05), retries=8),
+        retry_on_error=[RedisConnectionError, RedisTimeoutError],
+        socket_connect_timeout=3,
+        socket_timeout=15,
+        health_check_interval=30,
+    )
+
+
+class SessionStore:
+    """Sessions in Redis. `retention`: seconds without use after which a session is erased."""
+
+    def __init__(self, redis: Redis, retention: float) -> None:
+        # Typed loosely: redis-py types every answer for all of its decoding modes at once; here it is always bytes.
+        self._redis: Any = redis
+        self.retention_ms = round(retention * 1000)
+        self._append = redis.register_script(_APPEND)
+        self._publish = redis.register_script(_PUBLISH)
+        self._save = redis.register_script(_SNAPSHOT)
+
+    async def ping(self) -> None:
+        """Raises `redis.RedisError` while Redis does not answer."""
+        await self._redis.ping()
+
+    async def create(self, request: SessionRequest) -> NewSession:
+        """Open a session. Raises `ValueError` when not everyone has agreed."""
+        if not request.consent:
+            raise ValueError("Everyone who will be heard must agree before a recording starts (consent: true).")
+        session = NewSession(secrets.token_hex(8), secrets.token_urlsafe(24), secrets.token_urlsafe(24))
+        fields = {
+            "name": request.name,
+            "purpose": request.purpose,
+            "created_at": time.time(),
+            Role.RECORDER: _digest(session.recorder_key),
+            Role.VIEWER: _digest(session.viewer_key),
+        }
+        await self._redis.hset(_key(session.id), mapping=fields)
+        await self._redis.pexpire(_key(session.id), self.retention_ms)
+        await self.publish(session.id, 0, [SessionStarted(purpose=request.purpose)])
+        return session
+
+    async def record(self, session: str) -> SessionRecord:
+        """What is known of a session. Raises `UnknownSession`."""
+        names = ["name", "purpose", "created_at", "stopped"]
+        name, purpose, created_at, stopped = await self._redis.hmget(_key(session), names)
+        if created_at is None:
+            raise UnknownSession(session)
+        return SessionRecord(
+            id=session,
+            name=name.decode(),
+            purpose=purpose.decode(),
+            created_at=float(created_at),
+            stopped=stopped is not None,
+            expires_in=max(0, await self._redis.pttl(_key(session))) / 1000,
+        )
+
+    async def role(self, session: str, key: str) -> Role | None:
+        """What a key allows, or None where it opens nothing. Raises `UnknownSession`."""
+        hashes = await self._redis.hmget(_key(session), list(Role))
+        if hashes[0] is None:
+            raise UnknownSession(session)
+        matches = [role for role, stored in zip(Role, hashes, strict=True) if _same(stored, key)]
+        return matches[0] if matches else None
+
+    async def claim(self, session: str, codec: Codec) -> Claim:
+        """Become the one recorder of a session. Raises `UnknownSession`, `SessionOver`, `OtherCodec`."""
+        if (await self.record(session)).stopped:
+            raise SessionOver(session)
+        key, connection = _key(session), secrets.token_hex(8)
+        await self._redis.hsetnx(key, "codec", codec)
+        await self._redis.hset(key, "connection", connection)
+        fields = ["codec", f"next_{codec}", f"next_{Codec.PCM16}", "samples"]
+        recorded, next_frame, next_audio, samples = await self._redis.hmget(key, fields)
+        if recorded.decode() != codec:
+            raise OtherCodec(Codec(recorded.decode()))
+        return Claim(connection, int(next_frame or 0), int(next_audio or 0), int(samples or 0))
+
+    async def append(self, session: str, connection: str, codec: Codec, frame: Frame) -> int:
+        """Write a frame to the journal, once; returns the number of the next.
+
+        Raises `UnknownSession`, `SessionOver`, `TakenOver` or `FrameGap`; a frame seen before is no error.
+        """
+        outcome, expected = await self._append(
+            keys=[_key(session), _key(session, codec)],
+            args=[connection, codec, frame.number, frame.data, frame.arrived_at, self.retention_ms],
+        )
+        match outcome:
+            case b"unknown":
+                raise UnknownSession(session)
+            case b"over":
+                raise SessionOver(session)
+            case b"taken":
+                raise TakenOver(session)
+            case b"gap":
+                raise FrameGap(int(expected), frame.number)
+        return int(expected)
+
+    async def frames(self, session: str, codec: Codec, first: int = 0) -> AsyncIterator[Frame]:
+        """The journal from a frame on, in order."""
+        cursor = f"{first + 1}-0"
+        while batch := await self._redis.xrange(_key(session, codec), min=cursor, count=64):
+            for entry, fields in batch:
+                number = int(entry.split(b"-")[0]) - 1
+                yield Frame(number, fields[b"data"], float(fields[b"at"]))
+            cursor = f"({batch[-1][0].decode()}"
+
+    async def save_snapshot(self, session: str, state: bytes, next_frame: int) -> None:
+        """Keep the state that covers all frames before `next_frame`, and let those go from the journal."""
+        await self._save(
+            keys=[_key(session), _key(session, "snapshot"), _key(session, Codec.PCM16)],
+            args=[state, next_frame, self.retention_ms],
+        )
+
+    async def load_snapshot(self, session: str) -> bytes | None:
+        """The newest state, or None before the first."""
+        state: bytes | None = await self._redis.get(_key(session, "snapshot"))
+        return state
+
+    async def publish(self, session: str, step: int, events: Sequence[Event]) -> bool:
+        """Append the events of one step to the stream, unless that step was published before.
+
+        Steps count up; replaying a step publishes nothing and returns False. Raises `UnknownSession`.
+        """
+        now = time.time()
+        texts = [event.model_copy(update={"published_at": now}).model_dump_json() for event in events]
+        outcome = await self._publish(
+            keys=[_key(session), _key(session, "events")], args=[step, self.retention_ms, *texts]
+        )
+        if outcome == b"unknown":
+            raise UnknownSession(session)
+        return bool(outcome == b"ok")
+
+    async def events(self, session: str, after: str = "0") -> list[tuple[str, Event]]:
+        """All events after a stream entry, with their entry ids."""
+        start = f"({after}" if after != "0" else "-"
+        entries = await self._redis.xrange(_key(session, "events"), min=start)
+        return [(entry.decode(), parse(fields[b"event"])) for entry, fields in entries]
+
+    async def follow(self, session: str, after: str = "0") -> AsyncIterator[list[tuple[str, Event]]]:
+        """All events after an entry and then every new one, in batches; empty batches mark quiet seconds.
+
+        Ends after `session.ended`. Raises `UnknownSession` once the session is erased.
+        """
+        while True:
+            answer = await self._redis.xread({_key(session, "events"): after}, count=500, block=FOLLOW_BLOCK_MS)
+            batch = [(entry.decode(), parse(fields[b"event"])) for entry, fields in answer[0][1]] if answer else []
+            if not batch and not await self._redis.exists(_key(session)):
+                raise UnknownSession(session)
+            yield batch
+            if batch:
+                after = batch[-1][0]
+                if batch[-1][1].type == "session.ended":
+                    return
+
+    async def ended_at(self, session: str) -> float | None:
+        """The session's length in seconds once its end is published, or None before."""
+        newest = await self._redis.xrevrange(_key(session, "events"), count=1)
+        event = parse(newest[0][1][b"event"]) if newest else None
+        return event.heard_until if event and event.type == "session.ended" else None
+
+    async def timeline(self, session: str) -> Timeline:
+        """The conversation as it is known now. Raises `UnknownSession`."""
+        if not await self._redis.exists(_key(session)):
+            raise UnknownSession(session)
+        timeline = Timeline()
+        for _, event in await self.events(session):
+            event.apply(timeline)
+        return timeline
+
+    async def stop(self, session: str) -> None:
+        """Let nothing more be added. Raises `UnknownSession`."""
+        await self.record(session)
+        await self._redis.hset(_key(session), "stopped", time.time())
+
+    async def forget_audio(self, session: str) -> None:
+        """Delete all sound of a session that has ended, and the state that held some of it."""
+        await self._redis.delete(*(_key(session, suffix) for suffix in (*Codec, "snapshot")))
+
+    async def erase(self, session: str) -> int:
+        """Delete all that is known of a session; returns how many of its keys there were."""
+        suffixes = ("", *Codec, "snapshot", "events")
+        return int(await self._redis.delete(*(_key(session, suffix) for suffix in suffixes)))
+
+
+def _key(session: str, suffix: str = "") -> str:
+    return f"tonetrack:{{{session}}}:{suffix}" if suffix else f"tonetrack:{{{session}}}"
+
+
+def _digest(key: str) -> str:
+    return hashlib.sha256(key.encode()).hexdigest()
+
+
+def _same(stored: bytes | None, key: str) -> bool:
+    return stored is not None and hmac.compare_digest(stored, _digest(key).encode())

@@ -1,0 +1,198 @@
+"""What is known of a conversation: spans, turns, readings, and the timeline that holds them.
+
+Times are float seconds from the session's first sample; probabilities follow the order of `EMOTIONS`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+EMOTIONS = ("angry", "calm", "disgust", "fear", "happy", "neutral", "sad", "surprise")
+UNSURE = "unsure"
+
+SAMPLE_RATE = 16_000  # Hz; all audio inside ToneTrack is mono at this rate
+HOP_SECONDS = 0.5  # the live path hears, decides and publishes once a hop
+CHUNK_SECONDS = 30.0  # every chunk closes with the integrated JSON of `Timeline.chunk`
+
+
+class Span(BaseModel):
+    """The half-open stretch [start, end) of a conversation, in seconds."""
+
+    model_config = ConfigDict(frozen=True)
+
+    start: float = Field(ge=0)
+    end: float
+
+    @model_validator(mode="after")
+    def _ends_after_it_starts(self) -> Span:
+        if self.end < self.start:
+            raise ValueError(f"a span cannot end ({self.end} s) before it starts ({self.start} s)")
+        return self
+
+    @property
+    def duration(self) -> float:
+        """Seconds from start to end."""
+        return self.end - self.start
+
+    @property
+    def middle(self) -> float:
+        """The instant halfway."""
+        return (self.start + self.end) / 2
+
+    def __contains__(self, instant: float) -> bool:
+        return self.start <= instant < self.end
+
+    def overlap(self, start: float, end: float) -> float:
+        """Seconds shared with [start, end); 0 where the two are apart."""
+        return max(0.0, min(self.end, end) - max(self.start, start))
+
+
+class Turn(Span):
+    """One speaker's uninterrupted speech. Provisional until `final`: it may still grow or change its speaker."""
+
+    id: int = Field(ge=0, description="stays the same while the turn grows")
+    speaker: int = Field(ge=1)
+    final: bool = False
+
+
+class EmotionReading(Span):
+    """How a stretch of a turn sounds. It says how someone sounds, not how they feel.
+
+    The span is the new speech that the reading stands for; `heard` tells how much speech of the turn, up to the
+    span's end, the model listened to.
+    """
+
+    turn: int = Field(ge=0, description="id of the turn that it belongs to")
+    probabilities: tuple[float, ...] = Field(min_length=len(EMOTIONS), max_length=len(EMOTIONS))
+    label: str = Field(description="the most probable emotion, or 'unsure'")
+    valence: float = Field(ge=-1, le=1, description="unpleasant to pleasant, derived from the probabilities")
+    arousal: float = Field(ge=-1, le=1, description="quiet to excited, derived from the probabilities")
+    heard: float = Field(gt=0, description="seconds of speech that the model heard")
+    model: str = Field(description="version of the emotion model")
+
+    @property
+    def confidence(self) -> float:
+        """The calibrated probability of the most probable emotion."""
+        return max(self.probabilities)
+
+
+class ChunkSpeaker(BaseModel):
+    """One speaker's share of a chunk, in the shape of the brief's JSON."""
+
+    model_config = ConfigDict(frozen=True)
+
+    start_times: list[float]
+    end_times: list[float]
+    emotion: list[str] = Field(description="one label for each second, begun or whole, of each stretch in turn")
+
+
+class Timeline(BaseModel):
+    """A conversation so far. Events change it through the methods below (see `pipeline.events`).
+
+    `readings` are in order of time. A reading's speaker is its turn's, so that a correction of the turn corrects
+    the reading with it.
+    """
+
+    turns: dict[int, Turn] = Field(default_factory=dict, description="by turn id")
+    readings: list[EmotionReading] = Field(default_factory=list)
+    heard_until: float = 0.0
+    ended: bool = False
+
+    def put(self, turn: Turn) -> None:
+        """Add a turn, or replace the one with the same id."""
+        self.turns[turn.id] = turn
+
+    def revise(self, removed: Iterable[int], turns: Iterable[Turn]) -> None:
+        """Replace turns, and move the readings of the old ones to the new turns that cover them.
+
+        A reading whose stretch is nobody's speech any more goes with its turn.
+        """
+        revised = list(turns)
+        gone = set(removed)
+        for turn_id in gone:
+            self.turns.pop(turn_id, None)
+        for turn in revised:
+            self.put(turn)
+        touched = gone | {turn.id for turn in revised}
+
+        def rehomed() -> Iterator[EmotionReading]:
+            for reading in self.readings:
+                if reading.turn not in touched:
+                    yield reading
+                    continue
+                home = max(revised, key=lambda turn: turn.overlap(reading.start, reading.end), default=None)
+                if home is not None and home.overlap(reading.start, reading.end) > 0:
+                    yield reading if home.id == reading.turn else reading.model_copy(update={"turn": home.id})
+
+        self.readings = list(rehomed())
+
+    def merge_speakers(self, kept: int, merged: int) -> None:
+        """Give every turn of the merged speaker to the kept one."""
+        for turn in list(self.turns.values()):
+            if turn.speaker == merged:
+                self.put(turn.model_copy(update={"speaker": kept}))
+
+    def add(self, reading: EmotionReading) -> None:
+        """Append a reading, newest last."""
+        self.readings.append(reading)
+
+    def forget_before(self, instant: float) -> None:
+        """Drop what ended before an instant, so that a long conversation stays small in memory."""
+        self.turns = {turn.id: turn for turn in self.turns.values() if turn.end > instant}
+        self.readings = [reading for reading in self.readings if reading.end > instant]
+
+    @property
+    def speakers(self) -> list[int]:
+        """Everyone who holds a turn, in order of their numbers."""
+        return sorted({turn.speaker for turn in self.turns.values()})
+
+    def speaker_of(self, reading: EmotionReading) -> int | None:
+        """Who a reading belongs to, or None when its turn is unknown."""
+        turn = self.turns.get(reading.turn)
+        return turn.speaker if turn else None
+
+    def turns_of(self, speaker: int) -> list[Turn]:
+        """One speaker's turns in order of time."""
+        return sorted((turn for turn in self.turns.values() if turn.speaker == speaker), key=lambda turn: turn.start)
+
+    def readings_of(self, speaker: int) -> list[EmotionReading]:
+        """One speaker's readings in order of time."""
+        return [reading for reading in self.readings if self.speaker_of(reading) == speaker]
+
+    def talk_seconds(self, speaker: int) -> float:
+        """How long a speaker has talked."""
+        return sum(turn.duration for turn in self.turns_of(speaker))
+
+    def chunk(self, number: int) -> dict[str, ChunkSpeaker]:
+        """The integrated JSON of one 30 s chunk, keyed by speaker number, with corrections applied.
+
+        Each stretch of a speaker within the chunk gets one label for each second that it begins: the label of
+        the reading that covers the most of that second, or `unsure` where there is none.
+        """
+        window = Span(start=number * CHUNK_SECONDS, end=(number + 1) * CHUNK_SECONDS)
+        speakers: dict[str, ChunkSpeaker] = {}
+        for speaker in self.speakers:
+            readings = self.readings_of(speaker)
+            stretches = [
+                Span(start=max(turn.start, window.start), end=min(turn.end, window.end))
+                for turn in self.turns_of(speaker)
+                if turn.overlap(window.start, window.end) > 0
+            ]
+            if stretches:
+                speakers[str(speaker)] = ChunkSpeaker(
+                    start_times=[round(stretch.start, 3) for stretch in stretches],
+                    end_times=[round(stretch.end, 3) for stretch in stretches],
+                    emotion=[label for stretch in stretches for label in _label_each_second(stretch, readings)],
+                )
+        return speakers
+
+
+def _label_each_second(stretch: Span, readings: list[EmotionReading]) -> Iterator[str]:
+    for second in range(math.ceil(round(stretch.duration, 6))):
+        start = stretch.start + second
+        end = min(start + 1, stretch.end)
+        best = max(readings, key=lambda reading: reading.overlap(start, end), default=None)
+        yield best.label if best is not None and best.overlap(start, end) > 0 else UNSURE

@@ -1,0 +1,56 @@
+"""Voiceprints: 256 numbers that say whose voice a stretch of speech is.
+
+The encoder is Resemblyzer's GE2E network (Wan et al. 2018, arXiv 1710.10467; see `training/voiceprint.py`), run in
+ONNX Runtime. Two voiceprints are compared by their cosine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import librosa
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from pipeline.timeline import SAMPLE_RATE
+
+ENCODER = Path(__file__).parent / "models" / "voiceprint" / "encoder.onnx"
+SIZE = 256
+LONGEST = 1.6  # s; what the encoder was trained on
+SHORTEST = 0.32  # s; less says more about the sound spoken than about the speaker
+MEAN_POWER = 0.03  # mean mel power that every window is scaled to: the encoder takes power, not its logarithm
+BATCH = 4  # windows in one call; a larger batch costs as much per window and only adds delay
+
+
+def _mel(audio: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Power mel (frames, 40) of one window: 25 ms frames every 10 ms, scaled to MEAN_POWER."""
+    mel = librosa.feature.melspectrogram(
+        y=audio, sr=SAMPLE_RATE, n_fft=SAMPLE_RATE // 40, hop_length=SAMPLE_RATE // 100, n_mels=40
+    )
+    scale = MEAN_POWER / max(float(mel.mean()), 1e-10)
+    return np.ascontiguousarray(mel.T * scale, np.float32)
+
+
+class VoiceEncoder:
+    """The network, loaded once a process and shared by all conversations."""
+
+    def __init__(self, encoder: Path = ENCODER) -> None:
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = options.inter_op_num_threads = 1
+        self._network = onnxruntime.InferenceSession(encoder, options, providers=["CPUExecutionProvider"])
+
+    def encode(self, windows: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
+        """Voiceprints (n, SIZE) of unit length, one a window of float32 samples; none depends on the others."""
+        prints = [self._encode(windows[i : i + BATCH]) for i in range(0, len(windows), BATCH)]
+        return np.concatenate(prints) if prints else np.zeros((0, SIZE), np.float32)
+
+    def _encode(self, windows: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
+        mels = [_mel(window) for window in windows]
+        lengths = np.array([len(mel) for mel in mels], np.int32)
+        batch = np.zeros((lengths.max(), len(mels), mels[0].shape[1]), np.float32)
+        for i, mel in enumerate(mels):
+            batch[: len(mel), i] = mel
+        (prints,) = self._network.run(["voiceprint"], {"mel": batch, "lengths": lengths})
+        return np.asarray(prints, np.float32)
