@@ -1,0 +1,216 @@
+"""A recorder in Python: speaks PROTOCOL.md, loses nothing when the line drops. Tests and load tools use it too."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import deque
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any, Literal
+from urllib.parse import urlsplit, urlunsplit
+
+import httpx
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed, InvalidHandshake
+
+from deployments.protocol import (
+    Ack,
+    Close,
+    Failed,
+    Hello,
+    Ping,
+    Stop,
+    Stopped,
+    Welcome,
+    from_server,
+    pack_frame,
+)
+from pipeline.events import Event, parse
+
+FIRST_WAIT, LONGEST_WAIT = 0.25, 5.0  # s; between attempts to come back
+FINAL = {Close.BAD_MESSAGE, Close.WRONG_KEY, Close.UNKNOWN_SESSION, Close.TAKEN_OVER, Close.OVER} | {
+    Close.TOO_LARGE,
+    Close.UNDECODABLE,
+}
+
+
+class RecordingRefused(RuntimeError):
+    """The server will not have this recording; the message is the server's own."""
+
+    def __init__(self, code: int, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """A session on a server. `api`: its base URL, http(s)."""
+
+    api: str
+    id: str
+    recorder_key: str
+    viewer_key: str
+
+    @property
+    def socket(self) -> str:
+        """URL of the recorder's WebSocket."""
+        parts = urlsplit(self.api)
+        scheme = "wss" if parts.scheme == "https" else "ws"
+        return urlunsplit((scheme, parts.netloc, f"{parts.path.rstrip('/')}/v1/sessions/{self.id}/audio", "", ""))
+
+    async def get(self, path: str = "") -> Any:
+        """The JSON at a path below the session. Raises `httpx.HTTPStatusError`."""
+        async with httpx.AsyncClient(base_url=self.api, headers=self._as_viewer, timeout=30) as http:
+            answer = await http.get(f"/v1/sessions/{self.id}{path}")
+            return answer.raise_for_status().json()
+
+    async def erase(self) -> Any:
+        """Erase everything that the server knows of the session."""
+        headers = {"Authorization": f"Bearer {self.recorder_key}"}
+        async with httpx.AsyncClient(base_url=self.api, headers=headers, timeout=30) as http:
+            answer = await http.delete(f"/v1/sessions/{self.id}")
+            return answer.raise_for_status().json()
+
+    async def events(self, after: str = "0") -> AsyncIterator[tuple[str, Event]]:
+        """Everything published so far and from now on, with entry ids, until the session ends."""
+        headers = self._as_viewer | {"Last-Event-ID": after}
+        async with (
+            httpx.AsyncClient(base_url=self.api, headers=headers, timeout=httpx.Timeout(30, read=60)) as http,
+            http.stream("GET", f"/v1/sessions/{self.id}/events") as answer,
+        ):
+            answer.raise_for_status()
+            entry = after
+            async for line in answer.aiter_lines():
+                if line.startswith("id: "):
+                    entry = line[4:]
+                elif line.startswith("data: ") and '"session.erased"' not in line:
+                    yield entry, parse(line[6:])
+
+    @property
+    def _as_viewer(self) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self.viewer_key}"}
+
+
+async def open_session(api: str, purpose: str, name: str = "") -> Session:
+    """Open a session; calling it declares that everyone who will be heard has agreed."""
+    async with httpx.AsyncClient(base_url=api, timeout=30) as http:
+        request = {"purpose": purpose, "consent": True, "name": name}
+        answer = (await http.post("/v1/sessions", json=request)).raise_for_status().json()
+    return Session(api, answer["id"], answer["recorder_key"], answer["viewer_key"])
+
+
+class Recorder:
+    """Sends one recording. Frames are kept until they are acknowledged, and sent again after a broken line."""
+
+    def __init__(self, session: Session, codec: Literal["pcm16", "webm"] = "pcm16") -> None:
+        self._session = session
+        self._codec = codec
+        self._kept: deque[bytes] = deque()
+        self._first: int | None = None  # number of the oldest frame kept, once the server has said where to begin
+        self._over = False
+        self._changed = asyncio.Condition()
+        self._socket: ClientConnection | None = None
+        self.reconnects = 0
+
+    async def record(self, frames: AsyncIterator[bytes]) -> float:
+        """Send all frames, stop, and return the seconds that the server heard. Raises `RecordingRefused`."""
+        gathering = asyncio.create_task(self._gather(frames))
+        try:
+            wait = FIRST_WAIT
+            while True:
+                try:
+                    return await self._converse()
+                except (ConnectionClosed, InvalidHandshake, OSError) as error:
+                    code = error.rcvd.code if isinstance(error, ConnectionClosed) and error.rcvd else 1006
+                    if code in FINAL:
+                        raise RecordingRefused(code, str(error)) from error
+                    self.reconnects += 1
+                    await asyncio.sleep(wait * random.uniform(0.5, 1.0))
+                    wait = FIRST_WAIT if isinstance(error, ConnectionClosed) else min(2 * wait, LONGEST_WAIT)
+        finally:
+            gathering.cancel()
+
+    def interrupt(self) -> None:
+        """Break the line as a failing network would, without a word."""
+        if self._socket is not None:
+            self._socket.transport.abort()
+
+    async def _gather(self, frames: AsyncIterator[bytes]) -> None:
+        async for frame in frames:
+            async with self._changed:
+                self._kept.append(frame)
+                self._changed.notify_all()
+        async with self._changed:
+            self._over = True
+            self._changed.notify_all()
+
+    async def _converse(self) -> float:
+        async with connect(self._session.socket, max_size=None, ping_interval=None) as socket:
+            self._socket = socket
+            pcm = {"sample_rate": 16_000, "channels": 1} if self._codec == "pcm16" else {}
+            hello = Hello.model_validate({"key": self._session.recorder_key, "codec": self._codec, **pcm})
+            await socket.send(hello.model_dump_json(exclude_none=True))
+            welcome = from_server.validate_json(await socket.recv())
+            if isinstance(welcome, Failed):
+                await socket.recv()  # the close that follows says the rest
+            if not isinstance(welcome, Welcome):
+                raise RecordingRefused(Close.BAD_MESSAGE, f"the server began with {welcome.type}")
+            self._drop_before(welcome.next_frame)
+            tasks = [
+                asyncio.create_task(self._send(socket, welcome.next_frame)),
+                asyncio.create_task(self._ping(socket, welcome.heartbeat)),
+            ]
+            try:
+                return await self._listen(socket, silence=3 * welcome.heartbeat)
+            finally:
+                for task in tasks:
+                    task.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _listen(self, socket: ClientConnection, silence: float) -> float:
+        message = ""
+        while True:
+            try:
+                async with asyncio.timeout(silence):
+                    answer = from_server.validate_json(await socket.recv())
+            except ConnectionClosed as closed:
+                if message and closed.rcvd and closed.rcvd.code in FINAL:
+                    raise RecordingRefused(closed.rcvd.code, message) from closed
+                raise
+            match answer:
+                case Ack():
+                    self._drop_before(answer.next_frame)
+                case Stopped():
+                    return answer.seconds
+                case Failed():
+                    message = answer.message
+
+    async def _send(self, socket: ClientConnection, number: int) -> None:
+        while (frame := await self._next(number)) is not None:
+            await socket.send(pack_frame(number, frame))
+            number += 1
+        await socket.send(Stop().model_dump_json())
+
+    @staticmethod
+    async def _ping(socket: ClientConnection, heartbeat: float) -> None:
+        while True:
+            await asyncio.sleep(heartbeat)
+            await socket.send(Ping().model_dump_json())
+
+    async def _next(self, number: int) -> bytes | None:
+        """A frame as soon as it is there, or None after the last."""
+        async with self._changed:
+            await self._changed.wait_for(lambda: self._over or self._frame(number) is not None)
+            return self._frame(number)
+
+    def _frame(self, number: int) -> bytes | None:
+        index = number - (self._first or 0)
+        return self._kept[index] if 0 <= index < len(self._kept) else None
+
+    def _drop_before(self, number: int) -> None:
+        if self._first is None:
+            self._first = number
+        while self._first < number and self._kept:
+            self._kept.popleft()
+            self._first += 1

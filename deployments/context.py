@@ -1,0 +1,24 @@
+"""What the routes of a replica share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from deployments.sessions import SessionPool
+from deployments.settings import Settings
+from pipeline.store import SessionStore
+
+
+@dataclass
+class Context:
+    """Settings, the store, the session actors; `recorders`: live WebSockets of this replica."""
+
+    settings: Settings
+    store: SessionStore
+    pool: SessionPool
+    recorders: int = 0
+
+    @property
+    def full(self) -> bool:
+        """Whether another recorder would slow those who are here."""
+        return self.recorders >= self.settings.max_sessions

@@ -1,0 +1,176 @@
+"""A recording in progress: from the recorder's frames to journalled PCM and the session's actor."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from ray import ObjectRef
+
+from deployments.context import Context
+from pipeline.audio import UndecodableAudio, WebmDecoder
+from pipeline.store import Claim, Codec, Frame
+from pipeline.timeline import SAMPLE_RATE
+
+FRAME_SAMPLES = SAMPLE_RATE // 4  # decoded webm is journalled in frames of this size
+BACKLOG = 80  # frames that may wait to be heard before the recorder is slowed down
+
+
+class Recording(Protocol):
+    """What a connection does with what it receives."""
+
+    next_frame: int
+
+    async def take(self, number: int, payload: bytes, arrived_at: float) -> int:
+        """Journal a frame; returns the number of the next. Raises the store's errors and `UndecodableAudio`."""
+        ...
+
+    async def keep_pace(self) -> None:
+        """Wait while far more has been received than heard, so that TCP slows the recorder down."""
+        ...
+
+    async def stop(self) -> float:
+        """Hear everything, publish the end; returns the session's seconds."""
+        ...
+
+    async def leave(self) -> None:
+        """The connection is over, whyever."""
+        ...
+
+
+async def open_recording(context: Context, session: str, codec: Codec) -> Recording:
+    """Claim a session for this connection. Raises the store's errors."""
+    claim = await context.store.claim(session, codec)
+    if codec is Codec.PCM16:
+        return PcmRecording(context, session, claim)
+    recording = WebmRecording(context, session, claim)
+    await recording.replay()
+    return recording
+
+
+class _Journal:
+    """The PCM journal of one session, and its actor, which is told of each frame."""
+
+    def __init__(self, context: Context, session: str, claim: Claim) -> None:
+        self._store = context.store
+        self._actor = context.pool.actor(session)
+        self._session = session
+        self._claim = claim
+        self.next_frame = claim.next_audio
+        self._waiting: ObjectRef | None = None
+
+    async def add(self, number: int, pcm: bytes, arrived_at: float) -> int:
+        frame = Frame(number, pcm, arrived_at)
+        expected = await self._store.append(self._session, self._claim.connection, Codec.PCM16, frame)
+        if number >= self.next_frame:
+            self._waiting = self._actor.hear.remote(self._session, frame)
+            self.next_frame = expected
+        return expected
+
+    async def keep_pace(self) -> None:
+        if self._waiting is not None and await self._waiting > BACKLOG:
+            await asyncio.sleep(0.5)
+
+    async def stop(self) -> float:
+        await self._store.stop(self._session)
+        seconds: float = await self._actor.finish.remote(self._session)
+        return seconds
+
+
+class PcmRecording:
+    """Frames of PCM16, each of which stands alone."""
+
+    def __init__(self, context: Context, session: str, claim: Claim) -> None:
+        self._journal = _Journal(context, session, claim)
+        self.next_frame = claim.next_frame
+
+    async def take(self, number: int, payload: bytes, arrived_at: float) -> int:
+        """See `Recording`."""
+        if len(payload) % 2:
+            raise UndecodableAudio("PCM16 comes in pairs of bytes, and this frame holds an odd number")
+        return await self._journal.add(number, payload, arrived_at)
+
+    async def keep_pace(self) -> None:
+        """See `Recording`."""
+        await self._journal.keep_pace()
+
+    async def stop(self) -> float:
+        """See `Recording`."""
+        return await self._journal.stop()
+
+    async def leave(self) -> None:
+        """See `Recording`."""
+
+
+class WebmRecording:
+    """One webm stream, journalled as it comes and decoded by one demuxer.
+
+    A demuxer cannot begin in the middle. So the stream is kept until the session ends, and a new connection decodes
+    it again from its start, leaving out the samples that are journalled already.
+    """
+
+    def __init__(self, context: Context, session: str, claim: Claim) -> None:
+        self._store = context.store
+        self._session = session
+        self._claim = claim
+        self._journal = _Journal(context, session, claim)
+        self._known = claim.samples
+        self._arrived_at = 0.0
+        self._buffer = np.zeros(0, np.int16)
+        self.next_frame = claim.next_frame
+        self._decoded: asyncio.Queue[NDArray[np.int16] | UndecodableAudio | None] = asyncio.Queue()
+        loop = asyncio.get_running_loop()
+        self._decoder = WebmDecoder(lambda block: loop.call_soon_threadsafe(self._decoded.put_nowait, block))
+        self._pump = asyncio.create_task(self._journal_decoded())
+
+    async def replay(self) -> None:
+        """Decode what earlier connections received."""
+        async for frame in self._store.frames(self._session, Codec.WEBM):
+            self._arrived_at = frame.arrived_at
+            self._decoder.feed(frame.data)
+
+    async def take(self, number: int, payload: bytes, arrived_at: float) -> int:
+        """See `Recording`."""
+        if self._pump.done():
+            await self._pump
+        frame = Frame(number, payload, arrived_at)
+        expected = await self._store.append(self._session, self._claim.connection, Codec.WEBM, frame)
+        if number >= self.next_frame:
+            self._arrived_at = arrived_at
+            self._decoder.feed(payload)
+            self.next_frame = expected
+        return expected
+
+    async def keep_pace(self) -> None:
+        """See `Recording`."""
+        await self._journal.keep_pace()
+
+    async def stop(self) -> float:
+        """See `Recording`."""
+        self._decoder.finish()
+        await self._pump
+        return await self._journal.stop()
+
+    async def leave(self) -> None:
+        """See `Recording`."""
+        self._pump.cancel()  # first: what the decoder gives up when cut off would not come out the same way again
+        await asyncio.gather(self._pump, return_exceptions=True)
+        self._decoder.finish()
+
+    async def _journal_decoded(self) -> None:
+        while (block := await self._decoded.get()) is not None:
+            if isinstance(block, UndecodableAudio):
+                raise block
+            fresh = block[min(self._known, len(block)) :]
+            self._known -= len(block) - len(fresh)
+            self._buffer = np.concatenate([self._buffer, fresh])
+            while len(self._buffer) >= FRAME_SAMPLES:
+                await self._flush(FRAME_SAMPLES)
+        if len(self._buffer):
+            await self._flush(len(self._buffer))
+
+    async def _flush(self, samples: int) -> None:
+        frame, self._buffer = self._buffer[:samples], self._buffer[samples:]
+        await self._journal.add(self._journal.next_frame, frame.astype("<i2").tobytes(), self._arrived_at)

@@ -1,0 +1,43 @@
+"""Who may do what: a route asks for the context, and for the role that the request's key gives."""
+
+from __future__ import annotations
+
+from typing import Annotated, cast
+
+from fastapi import Depends, HTTPException, Security
+from fastapi.requests import HTTPConnection
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+
+from deployments.context import Context
+from pipeline.store import Role
+
+
+def get_context(connection: HTTPConnection) -> Context:
+    """The application's context."""
+    return cast(Context, connection.app.state.context)
+
+
+TheContext = Annotated[Context, Depends(get_context)]
+_bearer = HTTPBearer(auto_error=False, description="the session's recorder key or viewer key")
+_Bearer = Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)]
+
+
+async def get_role(session: str, context: TheContext, bearer: _Bearer) -> Role:
+    """What the request's key allows in this session. Raises 401 without a key, 403 for a wrong one."""
+    if bearer is None:
+        message = "Send the session's recorder or viewer key: 'Authorization: Bearer KEY'."
+        raise HTTPException(401, message, {"WWW-Authenticate": "Bearer"})
+    role = await context.store.role(session, bearer.credentials)
+    if role is None:
+        raise HTTPException(403, "This key does not open this session.")
+    return role
+
+
+async def require_recorder(role: Annotated[Role, Depends(get_role)]) -> None:
+    """Raises 403 for a viewer."""
+    if role is not Role.RECORDER:
+        raise HTTPException(403, "A viewer key may only look; this takes the recorder key.")
+
+
+AsViewer = Depends(get_role)
+AsRecorder = Depends(require_recorder)

@@ -1,0 +1,181 @@
+"""The recorder's WebSocket: hello, frames in, acknowledgements out. See PROTOCOL.md."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import MutableMapping
+from typing import Any
+from urllib.parse import urlsplit
+
+from fastapi import APIRouter, WebSocket, WebSocketDisconnect
+from pydantic import BaseModel, ValidationError
+from redis.exceptions import RedisError
+
+from deployments.context import Context
+from deployments.protocol import (
+    Ack,
+    Close,
+    Failed,
+    FromRecorder,
+    Hello,
+    Ping,
+    Pong,
+    Refused,
+    Stop,
+    Stopped,
+    Welcome,
+    from_recorder,
+    unpack_frame,
+)
+from deployments.recording import Recording, open_recording
+from deployments.routes.access import TheContext
+from deployments.routes.errors import UNKNOWN
+from pipeline.audio import UndecodableAudio
+from pipeline.store import Codec, FrameGap, OtherCodec, Role, SessionOver, TakenOver, UnknownSession
+
+SEND_SECONDS = 10.0  # a recorder that does not take an answer for so long is gone
+
+logger = logging.getLogger("ray.serve")
+router = APIRouter()
+
+
+@router.websocket("/v1/sessions/{session}/audio")
+async def record(socket: WebSocket, session: str, context: TheContext) -> None:
+    """Record a session. Ends with one of the close codes of `deployments.protocol.Close`."""
+    await socket.accept()
+    context.recorders += 1
+    line = _Line(socket, context, session)
+    try:
+        await line.serve()
+    except Refused as refusal:
+        await line.refuse(refusal)
+    except (WebSocketDisconnect, TimeoutError):
+        pass  # gone without a word: what was acknowledged is safe, and the session waits for a recorder
+    except RedisError:
+        logger.exception("session %s: the journal could not be written", session)
+        await line.refuse(Refused(Close.TROUBLE, "The store does not answer. Come back; nothing acknowledged is lost."))
+    finally:
+        context.recorders -= 1
+        await line.leave()
+
+
+class _Line:
+    """One recorder's connection, from hello to close."""
+
+    def __init__(self, socket: WebSocket, context: Context, session: str) -> None:
+        self._socket = socket
+        self._context = context
+        self._session = session
+        self._recording: Recording | None = None
+
+    async def serve(self) -> None:
+        """Answer the recorder until it stops. Raises `Refused` where it must not go on."""
+        try:
+            hello = await self._admit()
+            self._recording = await open_recording(self._context, self._session, Codec[hello.codec.upper()])
+            await self._say(
+                Welcome(
+                    next_frame=self._recording.next_frame,
+                    heartbeat=self._context.settings.heartbeat,
+                    max_frame_bytes=self._context.settings.max_frame_bytes,
+                )
+            )
+            while not isinstance(message := await self._receive(), Stop):
+                match message:
+                    case bytes():
+                        await self._take(self._recording, message)
+                    case Ping():
+                        await self._say(Pong())
+                    case Hello():
+                        raise Refused(Close.BAD_MESSAGE, "hello is said once, at the beginning.")
+            await self._bid_farewell(await self._recording.stop())
+        except UnknownSession as error:
+            raise Refused(Close.UNKNOWN_SESSION, UNKNOWN) from error
+        except SessionOver:
+            if self._recording:
+                raise Refused(Close.OVER, "This session was stopped; open a new one to record more.") from None
+            await self._bid_farewell(await self._context.pool.actor(self._session).finish.remote(self._session))
+        except TakenOver as error:
+            raise Refused(Close.TAKEN_OVER, "Another recorder has taken this session over.") from error
+        except FrameGap as gap:
+            raise Refused(Close.BAD_MESSAGE, f"{gap}; frames are numbered one by one from welcome on.") from gap
+        except OtherCodec as other:
+            raise Refused(Close.UNDECODABLE, f"{other}; a session keeps its codec.") from other
+        except UndecodableAudio as error:
+            raise Refused(Close.UNDECODABLE, f"The audio cannot be decoded: {error}.") from error
+
+    async def refuse(self, refusal: Refused) -> None:
+        """Say why, then close."""
+        try:
+            await self._say(Failed(code=refusal.code.name.lower(), message=refusal.message))
+            await self._socket.close(refusal.code, refusal.message[:120])
+        except (RuntimeError, WebSocketDisconnect, TimeoutError):
+            pass  # nobody is there to hear it
+
+    async def leave(self) -> None:
+        """Let go of what this connection held."""
+        if self._recording:
+            await self._recording.leave()
+
+    async def _bid_farewell(self, seconds: float) -> None:
+        await self._say(Stopped(seconds=round(seconds, 3)))
+        await self._socket.close(Close.DONE)
+
+    async def _admit(self) -> Hello:
+        if not self._welcome_origin():
+            raise Refused(Close.WRONG_KEY, "Pages from this origin may not record; see TONETRACK_ALLOWED_ORIGINS.")
+        if self._context.recorders > self._context.settings.max_sessions:
+            raise Refused(Close.BUSY, "All places are taken; try again in half a minute.")
+        hello = await self._receive()
+        if not isinstance(hello, Hello):
+            raise Refused(Close.BAD_MESSAGE, "The first message must be hello.")
+        if await self._context.store.role(self._session, hello.key) is not Role.RECORDER:
+            raise Refused(Close.WRONG_KEY, "This key may not record in this session; use its recorder key.")
+        return hello
+
+    def _welcome_origin(self) -> bool:
+        """Programs send no origin; a page must come from this host, or from one that is allowed by setting."""
+        origin = self._socket.headers.get("origin")
+        if origin is None or origin in self._context.settings.allowed_origins:
+            return True
+        return urlsplit(origin).hostname == urlsplit(f"//{self._socket.headers.get('host', '')}").hostname
+
+    async def _take(self, recording: Recording, message: bytes) -> None:
+        limit = self._context.settings.max_frame_bytes
+        if len(message) > limit + 4:
+            raise Refused(
+                Close.TOO_LARGE,
+                f"A frame may hold {limit} bytes of audio; this one holds {len(message) - 4}.",
+            )
+        number, payload = unpack_frame(message)
+        await self._say(Ack(next_frame=await recording.take(number, payload, time.time())))
+        await recording.keep_pace()
+
+    async def _receive(self) -> FromRecorder | bytes:
+        """The next message. Raises `Refused` for nonsense and after three silent heartbeats."""
+        try:
+            async with asyncio.timeout(3 * self._context.settings.heartbeat):
+                message: MutableMapping[str, Any] = await self._socket.receive()
+        except TimeoutError as error:
+            raise Refused(Close.SILENT, "No sign of life for three heartbeats; come back and go on.") from error
+        if message["type"] == "websocket.disconnect":
+            raise WebSocketDisconnect(message.get("code", 1006))
+        if (data := message.get("bytes")) is not None:
+            return bytes(data)
+        text = message.get("text") or ""
+        try:
+            return from_recorder.validate_json(text)
+        except ValidationError as error:
+            raise Refused(Close.BAD_MESSAGE, _first_mistake(error)) from error
+
+    async def _say(self, message: BaseModel) -> None:
+        async with asyncio.timeout(SEND_SECONDS):
+            await self._socket.send_text(message.model_dump_json())
+
+
+def _first_mistake(error: ValidationError) -> str:
+    mistake = error.errors(include_url=False, include_input=False)[0]
+    where = ".".join(str(part) for part in mistake["loc"])
+    return f"This message is not understood: {where + ': ' if where else ''}{mistake['msg']}."

@@ -1,0 +1,29 @@
+"""Errors of the domain as answers that say what was wrong and what to do."""
+
+from __future__ import annotations
+
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse
+from redis.exceptions import RedisError
+
+from pipeline.store import UnknownSession
+
+UNKNOWN = "There is no such session: it was never created, has expired, or was erased."
+
+
+async def _unknown_session(_: Request, __: Exception) -> JSONResponse:
+    return JSONResponse({"detail": UNKNOWN}, 404)
+
+
+async def _store_away(_: Request, __: Exception) -> JSONResponse:
+    return JSONResponse(
+        {"detail": "The store (Redis) does not answer. Nothing is lost; try again shortly."},
+        503,
+        {"Retry-After": "2"},
+    )
+
+
+def explain_errors(api: FastAPI) -> None:
+    """Teach an application to answer with them."""
+    api.add_exception_handler(UnknownSession, _unknown_session)
+    api.add_exception_handler(RedisError, _store_away)

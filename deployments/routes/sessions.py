@@ -1,0 +1,106 @@
+"""Sessions over HTTP: create, look, stream, erase."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Annotated
+
+from fastapi import APIRouter, Header, HTTPException, Path
+from fastapi.responses import StreamingResponse
+from pydantic import BaseModel, Field
+
+from deployments.routes.access import AsRecorder, AsViewer, TheContext
+from pipeline.store import SessionRecord, SessionRequest, SessionStore, UnknownSession
+from pipeline.timeline import CHUNK_SECONDS, EMOTIONS, ChunkSpeaker, EmotionReading, Turn
+
+router = APIRouter(prefix="/v1/sessions", tags=["sessions"])
+
+
+class SessionCreated(BaseModel):
+    """A new session. The keys are shown this once."""
+
+    id: str
+    recorder_key: str = Field(description="may record, stop and erase; keep it to yourself")
+    viewer_key: str = Field(description="may look; give it to whoever should watch")
+    audio: str = Field(description="path of the recorder's WebSocket")
+
+
+class SessionTimeline(BaseModel):
+    """A session and what has been heard in it, corrections applied. Times are seconds from the first sample."""
+
+    session: SessionRecord
+    heard_until: float
+    ended: bool
+    speakers: list[int]
+    turns: list[Turn]
+    readings: list[EmotionReading] = Field(description=f"probabilities in the order {', '.join(EMOTIONS)}")
+
+
+@router.post("", status_code=201)
+async def create(request: SessionRequest, context: TheContext) -> SessionCreated:
+    """Open a session, once everyone who will be heard has agreed."""
+    if context.full:
+        raise HTTPException(503, "All places are taken; try again in half a minute.", {"Retry-After": "30"})
+    try:
+        session = await context.store.create(request)
+    except ValueError as error:
+        raise HTTPException(422, str(error)) from error
+    return SessionCreated(
+        id=session.id,
+        recorder_key=session.recorder_key,
+        viewer_key=session.viewer_key,
+        audio=f"/v1/sessions/{session.id}/audio",
+    )
+
+
+@router.get("/{session}", dependencies=[AsViewer])
+async def timeline(session: str, context: TheContext) -> SessionTimeline:
+    """The timeline so far."""
+    known = await context.store.timeline(session)
+    return SessionTimeline(
+        session=await context.store.record(session),
+        heard_until=known.heard_until,
+        ended=known.ended,
+        speakers=known.speakers,
+        turns=sorted(known.turns.values(), key=lambda turn: turn.start),
+        readings=known.readings,
+    )
+
+
+@router.get("/{session}/chunks/{number}", dependencies=[AsViewer])
+async def chunk(session: str, number: Annotated[int, Path(ge=0)], context: TheContext) -> dict[str, ChunkSpeaker]:
+    """The integrated JSON of one 30 s chunk, by speaker, with all corrections known by now."""
+    known = await context.store.timeline(session)
+    begins, closes = number * CHUNK_SECONDS, (number + 1) * CHUNK_SECONDS
+    if known.heard_until < (begins + 1e-3 if known.ended else closes):
+        heard = f"{known.heard_until:.1f} s {'were' if known.ended else 'are'} heard"
+        raise HTTPException(404, f"Chunk {number} closes at {closes:.0f} s; so far {heard}.")
+    return known.chunk(number)
+
+
+@router.get("/{session}/events", dependencies=[AsViewer])
+async def events(
+    session: str, context: TheContext, last_event_id: Annotated[str, Header(pattern=r"^\d+(-\d+)?$")] = "0"
+) -> StreamingResponse:
+    """Everything that was published and will be, as server-sent events; `Last-Event-ID` goes on where one left off."""
+    stream = _server_sent(context.store, session, last_event_id)
+    return StreamingResponse(stream, media_type="text/event-stream", headers={"Cache-Control": "no-store"})
+
+
+@router.delete("/{session}", dependencies=[AsRecorder])
+async def erase(session: str, context: TheContext) -> dict[str, str]:
+    """Erase everything that is known of a session, now."""
+    await context.store.erase(session)
+    await context.pool.actor(session).drop.remote(session)
+    return {"erased": session, "detail": "The sound, the events and the timeline of this session are gone."}
+
+
+async def _server_sent(store: SessionStore, session: str, after: str) -> AsyncIterator[str]:
+    try:
+        async for batch in store.follow(session, after):
+            for entry, event in batch:
+                yield f"id: {entry}\nevent: {event.type}\ndata: {event.model_dump_json()}\n\n"
+            if not batch:
+                yield ": still here\n\n"
+    except UnknownSession:
+        yield 'event: session.erased\ndata: {"type": "session.erased"}\n\n'

@@ -1,0 +1,195 @@
+"""The session actors: each holds many live conversations, hears their hops in order, publishes what follows.
+
+Every conversation in an actor is a cache over Redis. Whatever goes wrong with one (a model's replica died, Redis was
+away, the actor itself was killed), the cure is the same: forget it, load its snapshot, replay its journal. The same
+audio gives the same events, and a step that was published before is not published again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import ray
+from ray.actor import ActorHandle
+from ray.serve.handle import DeploymentHandle
+
+from deployments.gather import Gatherer
+from deployments.settings import Settings
+from pipeline.conversation import Conversation, Hop
+from pipeline.diarisation import Observation, Stretch
+from pipeline.fragments import Impression
+from pipeline.store import Codec, Frame, SessionStore, UnknownSession, connect
+from pipeline.timeline import SAMPLE_RATE
+
+NAMESPACE = "tonetrack"
+RETRY_SECONDS = 0.5  # after a failure, before the conversation is restored
+IDLE_SECONDS = 120.0  # without a frame, after which a conversation leaves memory; its snapshot stays
+
+logger = logging.getLogger("ray.serve")
+
+
+@dataclass
+class _End:
+    """Asks a conversation to conclude; `heard` gets its length in seconds."""
+
+    heard: asyncio.Future[float]
+
+
+@dataclass
+class _Live:
+    """A conversation in memory: what waits to be heard, and the task that hears it."""
+
+    inbox: asyncio.Queue[Frame | _End] = field(default_factory=asyncio.Queue)
+    task: asyncio.Task[None] | None = None
+
+
+class SessionActor:
+    """Holds many sessions. All its methods may be called again: what was done is not done twice."""
+
+    def __init__(self, settings: Settings, diariser: DeploymentHandle, recogniser: DeploymentHandle) -> None:
+        self._settings = settings
+        self._store = SessionStore(connect(settings.redis_address), settings.retention)
+        self._live: dict[str, _Live] = {}
+        self._observe: Gatherer[Stretch, Observation] = Gatherer(diariser.observe.remote)
+        self._read: Gatherer[Any, Impression] = Gatherer(recogniser.read.remote)
+
+    async def hear(self, session: str, frame: Frame) -> int:
+        """Take in a frame that stands in the journal; returns how many frames wait to be heard."""
+        live = self._of(session)
+        live.inbox.put_nowait(frame)
+        return live.inbox.qsize()
+
+    async def finish(self, session: str) -> float:
+        """Hear everything that the journal holds, publish the end, return the session's seconds."""
+        heard: asyncio.Future[float] = asyncio.get_running_loop().create_future()
+        self._of(session).inbox.put_nowait(_End(heard))
+        return await heard
+
+    async def drop(self, session: str) -> None:
+        """Forget a session that was erased."""
+        live = self._live.pop(session, None)
+        if live and live.task:
+            live.task.cancel()
+
+    async def ready(self) -> bool:
+        """Answers once the actor is up."""
+        return True
+
+    def _of(self, session: str) -> _Live:
+        if session not in self._live:
+            live = self._live[session] = _Live()
+            live.task = asyncio.create_task(self._attend(session, live))
+        return self._live[session]
+
+    async def _attend(self, session: str, live: _Live) -> None:
+        """Hear one session until it ends, is erased, or falls silent for long."""
+        pending: Frame | _End | None = None
+        while True:
+            try:
+                conversation = await self._restore(session)
+                while pending or (pending := await self._next(live)):
+                    if isinstance(pending, _End):
+                        seconds = await self._conclude(session, conversation)
+                        self._answer(live, pending, seconds)
+                        break
+                    await self._catch_up(session, conversation, pending)
+                    pending = None
+                else:
+                    await self._store.save_snapshot(session, conversation.pack(), conversation.next_frame)
+                if live.inbox.empty():
+                    break
+            except UnknownSession as error:
+                self._answer(live, pending, error)
+                break
+            except Exception:
+                logger.exception("session %s: going on from its snapshot", session)
+                await asyncio.sleep(RETRY_SECONDS)
+        if self._live.get(session) is live:
+            del self._live[session]
+
+    @staticmethod
+    async def _next(live: _Live) -> Frame | _End | None:
+        """What came next, or None after a long silence."""
+        try:
+            return await asyncio.wait_for(live.inbox.get(), IDLE_SECONDS)
+        except TimeoutError:
+            return None
+
+    @staticmethod
+    def _answer(live: _Live, first: Frame | _End | None, answer: float | UnknownSession) -> None:
+        """Give everyone who waits for the end the same answer."""
+        waiting = [first]
+        while not live.inbox.empty():
+            waiting.append(live.inbox.get_nowait())
+        for item in waiting:
+            if not isinstance(item, _End) or item.heard.done():
+                continue
+            if isinstance(answer, UnknownSession):
+                item.heard.set_exception(answer)
+            else:
+                item.heard.set_result(answer)
+
+    async def _restore(self, session: str) -> Conversation:
+        state = await self._store.load_snapshot(session)
+        return Conversation.unpack(state) if state else Conversation()
+
+    async def _catch_up(self, session: str, conversation: Conversation, newest: Frame | None) -> None:
+        """Hear the newest frame, and before it whatever the journal holds that has not been heard."""
+        if newest and newest.number == conversation.next_frame:
+            await self._hear(session, conversation, newest)
+        elif newest is None or newest.number > conversation.next_frame:
+            async for frame in self._store.frames(session, Codec.PCM16, conversation.next_frame):
+                await self._hear(session, conversation, frame)
+
+    async def _hear(self, session: str, conversation: Conversation, frame: Frame) -> None:
+        before = conversation.samples
+        for hop in conversation.hear(np.frombuffer(frame.data, "<i2"), frame.arrived_at):
+            await self._hop(session, conversation, hop)
+        conversation.next_frame = frame.number + 1
+        period = round(self._settings.snapshot_seconds * SAMPLE_RATE)
+        if conversation.samples // period > before // period:
+            await self._store.save_snapshot(session, conversation.pack(), conversation.next_frame)
+
+    async def _hop(self, session: str, conversation: Conversation, hop: Hop) -> None:
+        observation = await self._observe(conversation.stretch(hop))
+        fragments = conversation.align(observation)
+        impressions = await asyncio.gather(*(self._read(conversation.audio(fragment)) for fragment in fragments))
+        await self._store.publish(session, hop.number, conversation.conclude(hop, fragments, impressions))
+
+    async def _conclude(self, session: str, conversation: Conversation) -> float:
+        if (ended := await self._store.ended_at(session)) is not None:
+            return ended
+        await self._catch_up(session, conversation, None)
+        seconds = conversation.samples / SAMPLE_RATE
+        last = conversation.finish()
+        await self._hop(session, conversation, last)
+        await self._store.publish(session, last.number + 1, conversation.end())
+        await self._store.forget_audio(session)
+        return seconds
+
+
+class SessionPool:
+    """The named session actors, made by whoever needs them first. A session's actor: rendezvous hashing."""
+
+    def __init__(self, settings: Settings, diariser: DeploymentHandle, recogniser: DeploymentHandle) -> None:
+        actor: Any = ray.remote(SessionActor)
+        options: dict[str, Any] = {"namespace": NAMESPACE, "lifetime": "detached", "get_if_exists": True, "num_cpus": 0}
+        lasting: dict[str, Any] = {"max_restarts": -1, "max_task_retries": -1, "max_concurrency": 10_000}
+        self._actors: dict[str, ActorHandle] = {
+            name: actor.options(name=name, **options, **lasting).remote(settings, diariser, recogniser)
+            for name in (f"sessions-{number}" for number in range(settings.session_actors))
+        }
+
+    def actor(self, session: str) -> ActorHandle:
+        """Where a session lives (Thaler and Ravishankar 1998: the highest hash of the pair)."""
+        name = max(self._actors, key=lambda name: hashlib.sha256(f"{name}/{session}".encode()).digest())
+        return self._actors[name]
+
+    async def ready(self) -> None:
+        """Wait until all actors are up."""
+        await asyncio.gather(*(actor.ready.remote() for actor in self._actors.values()))

