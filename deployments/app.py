@@ -1,6 +1,7 @@
-"""The whole graph. `serve run deployments.app:build` and a Serve config file start it; so does `tonetrack up`."""
+"""The whole graph. `serve run deployments.app:build` and a Serve config file start it; so does `tonetrack up`.
 
-from __future__ import annotations
+Serve reads the type of `build`'s argument to make the settings, so annotations must not be postponed here.
+"""
 
 from ray import serve
 

@@ -129,7 +129,7 @@ async def pcm_frames(blocks: AsyncIterator[Pcm]) -> AsyncIterator[bytes]:
 async def webm_frames(blocks: AsyncIterator[Pcm]) -> AsyncIterator[bytes]:
     """Blocks as one webm/opus stream, cut wherever a block ends, as MediaRecorder cuts its own."""
     written = _Written()
-    with av.open(written, "w", format="webm", options={"live": "1"}) as container:
+    with av.open(written, "w", format="webm", options={"live": "1", "cluster_time_limit": "200"}) as container:
         stream = container.add_stream("libopus", rate=48_000, layout="mono", bit_rate=OPUS_BITS_PER_SECOND)
         to_opus = AudioResampler("s16", "mono", 48_000)
         async for block in blocks:

