@@ -1,18 +1,15 @@
-"""People talk into the page, and the plot moves: a real Chromium, its microphone playing a conversation, all of ToneTrack."""
+"""People talk into the page, and the plot moves: all of it, in a real Chromium whose microphone plays a talk."""
 
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Page, expect
 
+from tests.browser import declare, talking_browser, wait
 from tests.service import Pcm, Service
 from tests.talkers import Said, write_wav
 from training.simulate import SimulationSettings, read_recordings, simulate
@@ -24,34 +21,10 @@ PLOTTED = """() => ["ribbons", "probabilities"].map(name => Bokeh.documents[0].g
   .reduce((sum, renderer) => sum + (renderer.data_source?.get_length?.() ?? 0), 0))"""
 
 
-@contextmanager
-def talking_browser(chromium: str, wav: Path) -> Iterator[Any]:
-    """A Chromium whose microphone plays a file, over and over."""
-    microphone = ["--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream", "--no-sandbox"]
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=chromium, args=[*microphone, f"--use-file-for-fake-audio-capture={wav}"]
-        )
-        try:
-            yield browser
-        finally:
-            browser.close()
-
-
-def wait(page: Page, condition: str, seconds: float) -> float:
-    """Until the page's state, in `d`, fulfils a condition; returns the seconds that took."""
-    start = time.monotonic()
-    page.wait_for_function(
-        f"(() => {{ const d = document.documentElement.dataset; return {condition} }})()", timeout=1_000 * seconds
-    )
-    return time.monotonic() - start
-
-
 def begin(page: Page, url: str, low_bandwidth: bool = False) -> None:
     page.goto(url)
     wait(page, "d.state === 'ready'", 30)
-    page.get_by_label("Purpose of the recording").select_option("research")
-    page.get_by_label("Everyone who will be heard has agreed").check()
+    declare(page)
     if low_bandwidth:
         page.get_by_label("low bandwidth").check()
     page.get_by_role("button", name="Record", exact=True).click()

@@ -1,0 +1,165 @@
+"""What the page needs around it in a test: a Redis, its own server, and a backend that plays the script."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from websockets.asyncio.server import Server, ServerConnection, serve
+from websockets.exceptions import ConnectionClosed
+
+from pipeline.events import Event
+from pipeline.store import Role, SessionStore, UnknownSession, connect
+from tests.ui.conversation import ended, hops
+from ui.settings import PageSettings
+
+ROOT = Path(__file__).parents[2]
+FRAMES_PER_HOP = 2
+
+
+def stamped(events: list[Event], arrived_at: float) -> list[Event]:
+    """Events as if their sound had arrived then."""
+    return [event.model_copy(update={"arrived_at": arrived_at}) for event in events]
+
+
+@contextlib.contextmanager
+def running_page(settings: PageSettings) -> Iterator[str]:
+    """The page's server as a process; yields its URL, and checks that SIGTERM ends it cleanly."""
+    environment = os.environ | {
+        "TONETRACK_REDIS_URL": settings.redis_url.get_secret_value(),
+        "TONETRACK_HOST": settings.host,
+        "TONETRACK_UI_PORT": str(settings.ui_port),
+        "TONETRACK_PORT": str(settings.port),
+    }
+    process = subprocess.Popen([sys.executable, "-m", "ui.server"], cwd=ROOT, env=environment)
+    url = f"http://127.0.0.1:{settings.ui_port}"
+    try:
+        _wait_for_page(url, process)
+        yield url
+    finally:
+        process.terminate()
+        code = process.wait(15)
+    assert code == 0, f"the page's server ended with {code}"
+
+
+class Backend:
+    """The recorder's WebSocket, and a pipeline that knows its lines by heart.
+
+    `frames` holds what arrived, by number; `drop_at` breaks the line once, when that frame has come in but is not
+    acknowledged. `refuse` closes every new line with a code.
+    """
+
+    def __init__(self, redis_url: str, port: int, seconds: float = 120.0) -> None:
+        self.redis_url, self.port = redis_url, port
+        self.frames: dict[int, bytes] = {}
+        self.order: list[int] = []
+        self.hellos: list[dict[str, Any]] = []
+        self.drop_at: int | None = None
+        self.refuse: tuple[int, str] | None = None
+        self._script = list(hops(seconds))
+        self._played = 0
+        self._loop = asyncio.new_event_loop()
+        self._ready = threading.Event()
+        self._server: Server | None = None
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def __enter__(self) -> Backend:
+        self._thread.start()
+        assert self._ready.wait(10)
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        asyncio.run_coroutine_threadsafe(self._close(), self._loop).result(10)
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(10)
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        self._loop.run_until_complete(self._open())
+        self._ready.set()
+        self._loop.run_forever()
+
+    async def _open(self) -> None:
+        self._redis = connect(self.redis_url)
+        self.store = SessionStore(self._redis, retention=3_600)
+        self._server = await serve(self._line, "127.0.0.1", self.port)
+
+    async def _close(self) -> None:
+        assert self._server is not None
+        self._server.close()
+        await self._server.wait_closed()
+        await self._redis.aclose()
+
+    async def _line(self, line: ServerConnection) -> None:
+        with contextlib.suppress(ConnectionClosed):
+            await self._record(line)
+
+    async def _record(self, line: ServerConnection) -> None:
+        hello = json.loads(await line.recv())
+        self.hellos.append(hello)
+        assert line.request is not None
+        session = line.request.path.split("/")[3]
+        refusal = self.refuse or await self._refusal(session, hello["key"])
+        if refusal:
+            code, reason = refusal
+            await line.send(json.dumps({"type": "error", "code": str(code), "message": reason}))
+            await line.close(code)
+            return
+        welcome = {"type": "welcome", "next_frame": len(self.frames), "heartbeat": 10, "max_frame_bytes": 65_536}
+        await line.send(json.dumps(welcome))
+        async for message in line:
+            if isinstance(message, bytes):
+                await self._take(line, session, message)
+            elif json.loads(message)["type"] == "ping":
+                await line.send('{"type": "pong"}')
+            elif json.loads(message)["type"] == "stop":
+                await self._finish(line, session)
+
+    async def _refusal(self, session: str, key: str) -> tuple[int, str] | None:
+        try:
+            role = await self.store.role(session, key)
+        except UnknownSession:
+            return 4404, "unknown session"
+        return None if role is Role.RECORDER else (4401, "wrong key")
+
+    async def _take(self, line: ServerConnection, session: str, message: bytes) -> None:
+        number, payload = int.from_bytes(message[:4]), message[4:]
+        if number == self.drop_at:
+            self.drop_at = None
+            line.transport.abort()
+            return
+        self.order.append(number)
+        assert number <= len(self.frames), f"frame {number} came where {len(self.frames)} was expected"
+        self.frames.setdefault(number, payload)
+        await line.send(json.dumps({"type": "ack", "next_frame": len(self.frames)}))
+        while self._played < min(len(self.frames) // FRAMES_PER_HOP, len(self._script)):
+            events = stamped(self._script[self._played], time.time() - 0.4)
+            self._played += 1
+            await self.store.publish(session, self._played, events)
+
+    async def _finish(self, line: ServerConnection, session: str) -> None:
+        seconds = len(self.frames) / 4
+        await self.store.publish(session, self._played + 1, [ended(seconds)])
+        await self.store.stop(session)
+        await line.send(json.dumps({"type": "stopped", "seconds": seconds}))
+        await line.close(1000)
+
+
+def _wait_for_page(url: str, process: subprocess.Popen[bytes]) -> None:
+    for _ in range(300):
+        if process.poll() is not None:
+            raise RuntimeError(f"the page's server ended with {process.returncode}")
+        with contextlib.suppress(OSError), urllib.request.urlopen(f"{url}/healthz", timeout=1):
+            return
+        time.sleep(0.1)
+    raise TimeoutError("the page's server did not come up")

@@ -1,0 +1,205 @@
+"""The page in a real browser, with a real microphone path: recording, a broken line, watching, what can go wrong."""
+
+from __future__ import annotations
+
+import json
+import re
+import struct
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, expect
+from pydantic import SecretStr
+
+from tests.browser import declare, wait
+from tests.service import free_port
+from tests.ui.stage import Backend, running_page
+from ui.settings import PageSettings
+
+pytestmark = pytest.mark.timeout(180)
+SAMPLES_PER_FRAME = 4_000
+
+
+def record(page: Page, url: str) -> None:
+    """Open the page and start to record."""
+    page.goto(url)
+    wait(page, "d.state === 'ready'")
+    declare(page)
+    page.get_by_role("button", name="Record", exact=True).click()
+
+
+def test_record_lose_the_line_stop_and_watch(
+    context: BrowserContext, browser: Browser, backend: Backend, page_url: str
+) -> None:
+    backend.drop_at = 9
+    page = context.new_page()
+    troubles: list[str] = []
+    page.on("pageerror", lambda error: troubles.append(str(error)))
+    page.goto(page_url)
+    wait(page, "d.state === 'ready'")
+    button = page.locator("#record")
+    expect(button).to_be_disabled()
+    expect(page.get_by_text("First choose a purpose and confirm that everyone has agreed.")).to_be_visible()
+    declare(page)
+    page.get_by_label("Name of the session").fill("<img src=x onerror=alert(1)> & co")
+    expect(button).to_be_enabled()
+    page.locator("h1").click()
+    page.keyboard.press("Space")
+
+    wait(page, "d.recorder === 'recording' && d.state === 'live' && d.speakers >= 1 && d.readings >= 3", 40)
+    expect(page.locator("#meter")).to_have_attribute("aria-valuenow", re.compile(r"[1-9]\d*"))
+    expect(page.locator("#title")).to_have_text("<img src=x onerror=alert(1)> & co")
+    expect(page.locator("#behind")).to_contain_text("s behind")
+    expect(page.get_by_role("button", name="Speaker 2")).to_contain_text("% of the talk")
+    wait(page, "d.speakers >= 2", 40)
+    page.get_by_role("button", name="Stop recording").click()
+    wait(page, "d.state === 'ended' && d.recorder === 'stopped'")
+
+    assert len(backend.hellos) == 2, "the line broke once and came back once"
+    assert backend.hellos[0] | {"key": ""} == {
+        "type": "hello",
+        "protocol": 1,
+        "key": "",
+        "codec": "pcm16",
+        "sample_rate": 16_000,
+        "channels": 1,
+    }
+    assert backend.order == list(range(len(backend.order))), "every frame once and in order, the lost one included"
+    sizes = {len(payload) for payload in list(backend.frames.values())[:-1]}
+    assert sizes == {2 * SAMPLES_PER_FRAME}
+    assert loudest(backend.frames[5]) > 1_000, "the microphone's sound is in the frames"
+    assert "#" in page.url
+    assert backend.hellos[0]["key"] not in page.url
+
+    watch(browser, page.url, readings=page.evaluate("document.documentElement.dataset.readings"))
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Download JSON").click()
+    told = json.loads(Path(download.value.path()).read_text())
+    assert told["ended"]
+    assert told["session"]["purpose"] == "research"
+    assert len(told["readings"]) == int(page.evaluate("document.documentElement.dataset.readings"))
+    assert not troubles
+
+
+def watch(browser: Browser, link: str, readings: str) -> None:
+    """Whoever opens the link later sees the whole past, and can change nothing."""
+    context = browser.new_context()
+    page = context.new_page()
+    page.goto(link)
+    wait(page, f"d.role === 'viewer' && d.state === 'ended' && d.readings === '{readings}'")
+    expect(page.locator("#record")).to_be_disabled()
+    expect(page.get_by_role("button", name="Erase now")).to_be_hidden()
+    page.locator("h1").click()
+    page.keyboard.press("ArrowRight")
+    expect(page.locator("#turn")).to_contain_text("Speaker 2, 0:01 to")
+    context.close()
+
+
+def loudest(payload: bytes) -> int:
+    return max(abs(sample) for (sample,) in struct.iter_unpack("<h", payload))
+
+
+def test_reload_goes_on_in_the_same_session_and_erase_ends_it(
+    context: BrowserContext, backend: Backend, page_url: str
+) -> None:
+    page = context.new_page()
+    page.on("dialog", lambda dialog: dialog.accept())
+    record(page, page_url)
+    wait(page, "d.readings >= 1", 30)
+    page.reload()
+    wait(page, "d.role === 'recorder' && d.readings >= 1")
+    frames = len(backend.frames)
+    page.get_by_role("button", name="Continue recording").click()
+    wait(page, "d.recorder === 'recording'")
+    page.wait_for_timeout(1_500)
+    assert len(backend.frames) > frames
+    assert backend.order == list(range(len(backend.order)))
+
+    page.get_by_role("button", name="Erase now").click()
+    page.get_by_role("button", name="Erase", exact=True).click()
+    expect(page.get_by_role("alert")).to_have_text("This session has been erased. Nothing of it is left.")
+    wait(page, "d.state === 'erased' && d.recorder === 'idle'")
+
+
+def test_page_server_goes_away_and_comes_back_while_recording(
+    context: BrowserContext, backend: Backend, redis_url: str
+) -> None:
+    settings = PageSettings(redis_url=SecretStr(redis_url), ui_port=free_port(), port=backend.port)
+    page = context.new_page()
+    with running_page(settings) as url:
+        record(page, url)
+        wait(page, "d.readings >= 1", 30)
+    wait(page, "d.state === 'reconnecting' && d.recorder === 'recording'")
+    expect(page.get_by_role("alert")).to_contain_text("The page comes back by itself")
+    readings = int(page.evaluate("document.documentElement.dataset.readings"))
+    with running_page(settings):
+        wait(page, f"d.state === 'live' && d.recorder === 'recording' && d.readings > {readings}", 30)
+        assert len(backend.hellos) == 1, "the recorder's own line has not been touched"
+        expect(page.locator("[data-plot=ribbons] .bk-Figure")).to_have_count(1)
+        page.get_by_role("button", name="Stop recording").click()
+        wait(page, "d.state === 'ended'")
+
+
+def test_low_bandwidth_sends_one_webm_stream(context: BrowserContext, backend: Backend, page_url: str) -> None:
+    page = context.new_page()
+    page.goto(page_url)
+    wait(page, "d.state === 'ready'")
+    declare(page)
+    page.get_by_label("low bandwidth").check()
+    page.get_by_role("button", name="Record", exact=True).click()
+    wait(page, "d.readings >= 1", 30)
+    page.get_by_role("button", name="Stop recording").click()
+    wait(page, "d.state === 'ended'")
+    assert backend.hellos[0]["codec"] == "webm"
+    assert "sample_rate" not in backend.hellos[0]
+    assert backend.frames[0][:4] == b"\x1a\x45\xdf\xa3", "the stream begins as EBML does"
+
+
+@pytest.mark.parametrize(
+    ("code", "sentence"),
+    [
+        (4409, "Another device or tab has taken over the recording."),
+        (4410, "This session has been ended"),
+        (4415, "The server cannot decode what this browser sends."),
+        (1013, "The server is full at the moment."),
+    ],
+)
+def test_each_refusal_has_its_sentence(
+    context: BrowserContext, backend: Backend, page_url: str, code: int, sentence: str
+) -> None:
+    backend.refuse = (code, "no")
+    page = context.new_page()
+    record(page, page_url)
+    expect(page.get_by_role("alert")).to_contain_text(sentence)
+    if code == 1013:
+        backend.refuse = None
+        wait(page, "d.recorder === 'recording' && d.state === 'live'")
+        assert backend.order == list(range(len(backend.order))), "what was said while waiting has come too"
+
+
+def test_microphone_refused(browser: Browser, page_url: str) -> None:
+    context = browser.new_context()
+    page = context.new_page()
+    page.add_init_script(
+        "navigator.mediaDevices.getUserMedia = () => Promise.reject(new DOMException('no', 'NotAllowedError'))"
+    )
+    record(page, page_url)
+    expect(page.get_by_role("alert")).to_contain_text("The browser did not allow the microphone.")
+    assert "session=" not in page.url, "nothing was created for a recording that never began"
+    context.close()
+
+
+@pytest.mark.parametrize(
+    ("link", "sentence"),
+    [("?session=0123456789abcdef#whatever", "There is no such session"), ("?session={id}#wrong", "key does not fit")],
+)
+def test_links_that_open_nothing(
+    context: BrowserContext, backend: Backend, page_url: str, link: str, sentence: str
+) -> None:
+    page = context.new_page()
+    record(page, page_url)
+    wait(page, "d.state !== 'ready'")
+    session = page.url.split("session=")[1].split("#")[0]
+    stranger = context.new_page()
+    stranger.goto(f"{page_url}/{link.format(id=session)}")
+    expect(stranger.get_by_role("alert")).to_contain_text(sentence)

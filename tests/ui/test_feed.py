@@ -1,0 +1,125 @@
+"""Events fold into one timeline, and the changes say no more and no less than what a view must draw."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+
+from pipeline.events import EmotionRead, Event, HopHeard, TurnUpdated, Warned
+from pipeline.store import SessionRequest, SessionStore, connect
+from pipeline.timeline import Timeline, Turn
+from tests.service import running_redis
+from tests.ui.conversation import ended, hops, reading
+from ui.feed import Changes, Feed, Hub, fold
+from ui.settings import PageSettings
+
+
+def all_events(seconds: float) -> list[Event]:
+    return [event for hop in hops(seconds) for event in hop]
+
+
+def test_a_growing_turn_and_its_readings_are_small_changes() -> None:
+    timeline = Timeline()
+    turn = Turn(id=0, speaker=1, start=0, end=1)
+    assert fold(TurnUpdated(turn=turn), timeline) == Changes(turns={0})
+    heard = EmotionRead(reading=reading(0, 0, 1, "sad", random.Random(1)))
+    assert fold(heard, timeline) == Changes(readings=[heard.reading])
+    grown = turn.model_copy(update={"end": 2.0})
+    assert fold(TurnUpdated(turn=grown), timeline) == Changes(turns={0})
+    assert fold(HopHeard(speech=True), timeline) == Changes()
+
+
+def test_a_turn_that_changes_its_speaker_rewrites_the_past() -> None:
+    timeline = Timeline()
+    fold(TurnUpdated(turn=Turn(id=0, speaker=1, start=0, end=1)), timeline)
+    assert fold(TurnUpdated(turn=Turn(id=0, speaker=2, start=0, end=1)), timeline).rewritten
+
+
+def test_a_reading_before_its_turn_is_drawn_once_the_turn_is_known() -> None:
+    timeline = Timeline()
+    fold(EmotionRead(reading=reading(5, 0, 1, "sad", random.Random(1))), timeline)
+    assert fold(TurnUpdated(turn=Turn(id=5, speaker=1, start=0, end=1)), timeline).rewritten
+
+
+def test_merging_and_revising_rewrite_the_past() -> None:
+    timeline = Timeline()
+    rewritten = [type(event).__name__ for event in all_events(60) if fold(event, timeline).rewritten]
+    assert rewritten == ["SpeakersMerged", "TurnRevised"]
+    assert timeline.speakers == [1, 2, 3]
+
+
+def test_joined_changes_keep_everything() -> None:
+    changes = Changes(turns={1})
+    changes.add(Changes(turns={2}, rewritten=True))
+    changes.add(Changes())
+    assert changes == Changes(turns={1, 2}, rewritten=True)
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> object:
+    with running_redis(tmp_path) as url:
+        yield PageSettings(redis_url=SecretStr(url))
+
+
+async def until(condition: object, seconds: float = 5) -> None:
+    assert callable(condition)
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come to pass"
+        await asyncio.sleep(0.02)
+
+
+async def test_one_reader_serves_all_documents_and_late_ones_see_the_past(settings: PageSettings) -> None:
+    hub = Hub(settings)
+    redis = connect(settings.redis_url.get_secret_value())
+    store = SessionStore(redis, retention=60)
+    session = (await store.create(SessionRequest(purpose="research", consent=True))).id
+    first: list[Changes] = []
+    feed = hub.join(session, first.append)
+    await store.publish(session, 1, all_events(20))
+    await until(lambda: feed.timeline.heard_until == 20)
+    assert sum(len(changes.readings) for changes in first) == len(feed.timeline.readings) > 10
+
+    second: list[Changes] = []
+    assert hub.join(session, second.append) is feed
+    assert feed.timeline.readings, "a late viewer starts from the whole past"
+    await store.publish(session, 2, [Warned(code="slow", message="It is slow."), ended(20)])
+    await until(lambda: feed.timeline.ended)
+    assert feed.warning == "It is slow."
+    assert not feed.live
+    assert second
+
+    hub.leave(feed, first.append)
+    hub.leave(feed, second.append)
+    assert hub.join(session, first.append) is not feed, "the last to leave stopped the reader"
+    await hub.close()
+    await redis.aclose()
+
+
+async def test_an_erased_session_leaves_nothing_behind(settings: PageSettings) -> None:
+    hub = Hub(settings)
+    redis = connect(settings.redis_url.get_secret_value())
+    store = SessionStore(redis, retention=60)
+    session = (await store.create(SessionRequest(purpose="research", consent=True))).id
+    heard: list[Changes] = []
+    feed = hub.join(session, heard.append)
+    await store.publish(session, 1, all_events(5))
+    await until(lambda: feed.timeline.heard_until == 5)
+    await store.erase(session)
+    await until(lambda: feed.gone, 12)
+    assert feed.timeline == Timeline()
+    await hub.close()
+    await redis.aclose()
+
+
+def test_listening_stops_being_live_when_nothing_comes() -> None:
+    feed = Feed.__new__(Feed)
+    feed.timeline, feed._last_hop_at = Timeline(), time.time() - 1
+    assert feed.live
+    feed._last_hop_at = time.time() - 60
+    assert not feed.live

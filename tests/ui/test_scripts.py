@@ -1,0 +1,201 @@
+"""The recorder's scripts without a page: the line's book-keeping against a scripted socket, and the resampler."""
+
+from __future__ import annotations
+
+import functools
+import http.server
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Page
+
+STATIC = Path(__file__).parents[2] / "ui" / "static"
+
+SOCKET = """
+const {Connection} = await import("/connection.js")
+const sockets = []
+class Socket {
+  constructor() { this.sent = []; sockets.push(this) }
+  send(data) {
+    this.sent.push(typeof data === "string" ? JSON.parse(data) : [new DataView(data.buffer).getUint32(0), data[4]])
+  }
+  close() { this.closed = true }
+  say(message) { this.onmessage({data: JSON.stringify(message)}) }
+  welcome(next, heartbeat = 10) { this.onopen(); this.say({type: "welcome", next_frame: next, heartbeat}) }
+  frames() { return this.sent.filter(Array.isArray) }
+}
+const line = new Connection({url: "ws://x", key: "k", codec: "pcm16", open: () => new Socket()})
+const states = []
+line.addEventListener("state", ({detail}) => states.push(detail))
+const frame = (byte) => new Uint8Array([byte]).buffer
+const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms))
+line.start()
+"""
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    handler = functools.partial(_Quiet, directory=str(STATIC))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        page = browser.new_page()
+        page.goto(f"http://127.0.0.1:{server.server_port}/icon.svg")
+        yield page
+        page.close()
+        server.shutdown()
+
+
+class _Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *_arguments: Any) -> None:
+        pass
+
+
+def run(page: Page, script: str) -> Any:
+    return page.evaluate(f"async () => {{ {SOCKET} {script} }}")
+
+
+def test_frames_spoken_before_the_welcome_are_numbered_by_it(page: Page) -> None:
+    sent = run(
+        page,
+        "line.send(frame(1)); line.send(frame(2)); sockets[0].welcome(40); line.send(frame(3)); return sockets[0].sent",
+    )
+    hello = {"type": "hello", "protocol": 1, "key": "k", "codec": "pcm16", "sample_rate": 16_000, "channels": 1}
+    assert sent == [hello, [40, 1], [41, 2], [42, 3]]
+
+
+def test_what_was_not_acknowledged_is_sent_again_after_a_break(page: Page) -> None:
+    told = run(
+        page,
+        """
+        sockets[0].welcome(0)
+        for (const byte of [10, 11, 12, 13]) line.send(frame(byte))
+        sockets[0].say({type: "ack", next_frame: 1})
+        sockets[0].onclose({code: 1006})
+        line.send(frame(14))
+        line.hurry()
+        sockets[1].welcome(2)
+        sockets[1].say({type: "ack", next_frame: 5})
+        return {again: sockets[1].frames(), left: line.unacknowledged, states: states.map(({state}) => state)}
+    """,
+    )
+    assert told["again"] == [[2, 12], [3, 13], [4, 14]]
+    assert told["left"] == 0
+    assert told["states"] == ["connecting", "open", "waiting", "connecting", "open"]
+
+
+def test_stop_comes_after_the_last_frame_even_across_a_break(page: Page) -> None:
+    told = run(
+        page,
+        """
+        sockets[0].welcome(0)
+        line.send(frame(1))
+        sockets[0].onclose({code: 1012})
+        line.stop()
+        line.send(frame(2))
+        line.hurry()
+        sockets[1].welcome(0)
+        sockets[1].say({type: "stopped", seconds: 0.25})
+        return {sent: sockets[1].sent.slice(1), last: states.at(-1)}
+    """,
+    )
+    assert told == {"sent": [[0, 1], {"type": "stop"}], "last": {"state": "stopped", "seconds": 0.25}}
+
+
+def test_a_session_stopped_just_before_the_break_counts_as_stopped(page: Page) -> None:
+    assert run(
+        page,
+        """
+        sockets[0].welcome(0); line.stop(); sockets[0].onclose({code: 1006}); line.hurry()
+        sockets[1].onopen(); sockets[1].onclose({code: 4410})
+        return states.at(-1)
+    """,
+    ) == {"state": "stopped", "seconds": None}
+
+
+def test_silence_for_three_heartbeats_is_a_dead_line(page: Page) -> None:
+    told = run(
+        page,
+        """
+        sockets[0].welcome(0, 0.05)
+        await pause(120)
+        sockets[0].say({type: "pong"})
+        await pause(60)
+        const alive = states.at(-1).state
+        await pause(400)
+        return {alive, later: states.some(({state}) => state === "waiting"), closed: sockets[0].closed,
+                pings: sockets[0].sent.filter(({type}) => type === "ping").length}
+    """,
+    )
+    assert told["alive"] == "open"
+    assert told["later"]
+    assert told["closed"]
+    assert told["pings"] >= 3
+
+
+def test_a_final_refusal_is_not_tried_again(page: Page) -> None:
+    told = run(
+        page,
+        """
+        sockets[0].onopen()
+        sockets[0].say({type: "error", code: "taken-over", message: "elsewhere"})
+        sockets[0].onclose({code: 4409, reason: ""})
+        await pause(400)
+        return {last: states.at(-1), sockets: sockets.length}
+    """,
+    )
+    assert told == {"last": {"state": "failed", "code": 4409, "message": "elsewhere"}, "sockets": 1}
+
+
+def test_waits_grow_to_five_seconds(page: Page) -> None:
+    delays = run(
+        page,
+        """
+        for (let i = 0; i < 8; i++) { sockets.at(-1).onclose({code: 1006}); line.hurry() }
+        return states.filter(({state}) => state === "waiting").map(({delay}) => delay)
+    """,
+    )
+    ceilings = [250, 500, 1_000, 2_000, 4_000, 5_000, 5_000, 5_000]
+    assert all(ceiling / 2 <= delay <= ceiling for delay, ceiling in zip(delays, ceilings, strict=True))
+
+
+def test_a_very_long_absence_is_said_once_and_keeps_the_row_unbroken(page: Page) -> None:
+    told = run(
+        page,
+        """
+        let overflows = 0
+        line.addEventListener("overflow", () => overflows++)
+        for (let i = 0; i < 2500; i++) line.send(frame(1))
+        sockets[0].welcome(0)
+        const numbers = sockets[0].frames().map(([number]) => number)
+        return {overflows, count: numbers.length, unbroken: numbers.every((number, index) => number === index)}
+    """,
+    )
+    assert told == {"overflows": 1, "count": 2_400, "unbroken": True}
+
+
+@pytest.mark.parametrize("rate", [44_100, 48_000])
+def test_the_resampler_keeps_speech_and_drops_what_16_khz_cannot_hold(page: Page, rate: int) -> None:
+    told = page.evaluate(
+        """async (rate) => {
+        const {Resampler} = await import("/resampler.js")
+        const through = (hertz) => {
+            const resampler = new Resampler(rate, 16000), out = []
+            for (let block = 0; block < rate / 128; block++) {
+                out.push(...resampler.push(Float32Array.from({length: 128}, (_, i) =>
+                    Math.sin(2 * Math.PI * hertz * (block * 128 + i) / rate))))
+            }
+            const power = out.slice(400).reduce((sum, x) => sum + x * x, 0) / (out.length - 400)
+            return {length: out.length, loud: Math.sqrt(power)}
+        }
+        return [through(300), through(3000), through(11000)]
+    }""",
+        rate,
+    )
+    low, middle, high = told
+    assert abs(low["length"] - 16_000) < 200
+    assert low["loud"] == pytest.approx(0.707, abs=0.01)
+    assert middle["loud"] == pytest.approx(0.707, abs=0.01)
+    assert high["loud"] < 0.003

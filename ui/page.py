@@ -1,0 +1,276 @@
+"""One document: it opens a session for its reader, draws it as it grows, and does what the browser asks."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from bokeh.document import Document
+from bokeh.events import Event, MouseWheel, PanStart, Tap
+from pydantic import ValidationError
+from redis.exceptions import RedisError
+
+from pipeline.store import PURPOSES, Role, SessionRequest, UnknownSession
+from pipeline.timeline import Timeline, Turn
+from ui.bridge import Bridge
+from ui.feed import Changes, Feed, Hub
+from ui.palette import DARK, LIGHT
+from ui.summary import beside, cards, read_aloud, sentence
+from ui.views.moods import Moods
+from ui.views.probabilities import Probabilities
+from ui.views.ribbons import Ribbons
+from ui.views.window import Window
+
+BEAT_SECONDS = 0.2  # a document is drawn at most this often
+
+log = logging.getLogger(__name__)
+
+
+class Page:
+    """A document's views, the feed that they show, and its reader's role."""
+
+    def __init__(self, document: Document, hub: Hub) -> None:
+        self.document = document
+        self.hub = hub
+        self.bridge = Bridge(name="bridge")
+        self.window = Window()
+        self.ribbons = Ribbons(self.window)
+        self.probabilities = Probabilities(self.window)
+        self.moods = Moods()
+        self.feed: Feed | None = None
+        self.role: Role | None = None
+        self.refusal = ""  # why the session is not shown: "unknown" or "denied"
+        self.selected: int | None = None
+        self.turn: int | None = None
+        self._dark = False
+        self._reveal: Turn | None = None
+        self._pending = Changes(rewritten=True)
+        self._dirty = asyncio.Event()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._commands: dict[str, Callable[..., Awaitable[None]]] = {
+            "open": self._open,
+            "create": self._create,
+            "erase": self._erase,
+            "select": self._select,
+            "step": self._step,
+            "view": self._view,
+            "dress": self._dress,
+            "download": self._download,
+        }
+        self._furnish()
+        self._spawn(self._beat())
+
+    def _furnish(self) -> None:
+        """Put everything into the document."""
+        self.document.title = "ToneTrack"
+        self.document.config.update(reconnect_session=False, notify_connection_status=False, notifications=None)
+        settings = self.hub.settings
+        self.document.template_variables.update(api_url=settings.api_url, api_port=settings.port, purposes=PURPOSES)
+        for figure in (self.ribbons.figure, self.probabilities.figure, self.moods.figure):
+            self.document.add_root(figure)
+        self.document.add_root(self.bridge)
+        self._paint()
+        self.bridge.on_change("command", lambda _attr, _old, new: self._spawn(self._obey(new)))
+        self.ribbons.figure.on_event(Tap, self._tapped)
+        for figure in (self.ribbons.figure, self.probabilities.figure):
+            figure.on_event(PanStart, self._roam)
+        self.ribbons.figure.on_event(MouseWheel, self._roam)
+        self.document.on_session_destroyed(self._leave)
+
+    # What the browser asks for
+
+    async def _obey(self, text: str) -> None:
+        command = json.loads(text)
+        number, name = command.pop("n"), command.pop("ask")
+        try:
+            await self._commands[name](number, **command)
+        except RedisError as error:
+            log.warning("command %s: %s", name, error)
+            self._answer(number, "trouble", message="The store does not answer at the moment. Please try again.")
+
+    async def _open(self, number: int, session: str, key: str) -> None:
+        """Show a session to whoever holds one of its keys."""
+        self._close_feed()
+        try:
+            self.role = await self.hub.store.role(session, key)
+        except UnknownSession:
+            self.refusal = "unknown"
+        else:
+            self.refusal = "" if self.role else "denied"
+        if self.role:
+            self.feed = self.hub.join(session, self._changed)
+        self._changed(Changes(rewritten=True))
+
+    async def _create(self, number: int, purpose: str, consent: bool, name: str = "") -> None:
+        """Begin a session; its keys go to the browser this once."""
+        try:
+            request = SessionRequest(purpose=purpose.strip(), consent=consent, name=name.strip())
+            session = await self.hub.store.create(request)
+        except (ValidationError, ValueError):
+            message = "A recording needs a purpose, and everyone who will be heard must have agreed."
+            self._answer(number, "trouble", message=message)
+            return
+        self._answer(
+            number, "created", session=session.id, recorder_key=session.recorder_key, viewer_key=session.viewer_key
+        )
+
+    async def _erase(self, number: int) -> None:
+        """Delete everything of the session; only its recorder may."""
+        if self.feed is None or self.role is not Role.RECORDER:
+            return
+        await self.hub.store.erase(self.feed.session)
+        self.feed.forget()
+
+    async def _select(self, number: int, speaker: int) -> None:
+        self._choose(speaker)
+
+    async def _step(self, number: int, by: int) -> None:
+        """Go to the next or previous turn, and say what it holds."""
+        if self.feed is None:
+            return
+        turn = beside(self.feed.timeline, self.turn, by)
+        if turn is None:
+            return
+        self.turn, self._reveal = turn.id, turn
+        self._choose(turn.speaker)
+        self._answer(number, "announce", text=read_aloud(turn, self.feed.timeline))
+
+    async def _view(self, number: int, mode: str) -> None:
+        """Follow the conversation, or show all of it."""
+        self.window.mode = "all" if mode == "all" else "follow"
+        self._changed(Changes())
+
+    async def _dress(self, number: int, dark: bool, width: float) -> None:
+        """Take the browser's theme and width."""
+        self.window.fit(width)
+        self._dark = dark
+        self._changed(Changes())
+
+    async def _download(self, number: int) -> None:
+        """Hand over everything that is known, as JSON."""
+        feed = self.feed
+        if feed is None or feed.record is None:
+            return
+        body = {
+            "session": feed.record.model_dump(include={"id", "name", "purpose", "created_at"}),
+            "note": "Readings say how someone sounds, not how they feel.",
+            "speakers": [
+                card.model_dump(include={"speaker", "name", "seconds", "share"}) for card in cards(feed.timeline)
+            ],
+            **feed.timeline.model_dump(),
+        }
+        self._answer(number, "download", filename=f"tonetrack-{feed.session}.json", text=json.dumps(body, indent=1))
+
+    # Drawing
+
+    def _changed(self, changes: Changes) -> None:
+        self._pending.add(changes)
+        self._dirty.set()
+
+    async def _beat(self) -> None:
+        while True:
+            await self._dirty.wait()
+            self._dirty.clear()
+            self.document.add_next_tick_callback(self._draw)
+            await asyncio.sleep(BEAT_SECONDS)
+
+    def _draw(self) -> None:
+        """Runs with the document's lock, the only place where its models change."""
+        changes, self._pending = self._pending, Changes()
+        self._paint()
+        if self.feed is not None:
+            self._draw_timeline(self.feed.timeline, changes)
+        self.bridge.session = json.dumps(self.session_state())
+
+    def _draw_timeline(self, timeline: Timeline, changes: Changes) -> None:
+        people = cards(timeline)
+        self._follow_speaker([card.speaker for card in people if card.speaking], [card.speaker for card in people])
+        self.window.move(timeline.heard_until, timeline.ended)
+        if self._reveal is not None:
+            self.window.show(self._reveal.start, self._reveal.end)
+            self._reveal = None
+        self.ribbons.draw(timeline, changes, self.selected)
+        self.ribbons.choose(timeline.turns.get(self.turn) if self.turn is not None else None)
+        self.probabilities.draw(timeline, changes, self.selected)
+        self.moods.draw(timeline, self.selected)
+        self.bridge.people = json.dumps([card.model_dump() for card in people])
+        self.bridge.summary = sentence(people)
+
+    def session_state(self) -> dict[str, Any]:
+        """What the page around the plots shows of the session."""
+        feed = self.feed
+        if feed is None:
+            return {"state": self.refusal or "ready"}
+        record = feed.record
+        state = "ended" if feed.timeline.ended else "live" if feed.live else "waiting"
+        if not feed.caught_up:
+            state = "loading"
+        return {
+            "state": "erased" if feed.gone else state,
+            "id": feed.session,
+            "role": self.role,
+            "name": record.name if record else "",
+            "purpose": record.purpose if record else "",
+            "agreedAt": record.created_at if record else None,
+            "stopped": bool(record and record.stopped) or feed.timeline.ended,
+            "expiresIn": round(feed.expires_in),
+            "heardUntil": feed.timeline.heard_until,
+            "behind": feed.behind if feed.live else None,
+            "readings": len(feed.timeline.readings),
+            "selected": self.selected,
+            "view": self.window.mode,
+            "trouble": feed.trouble,
+            "warning": feed.warning,
+        }
+
+    def _follow_speaker(self, speaking: list[int], known: list[int]) -> None:
+        """The panels show who was chosen or, until someone is, the first who was heard."""
+        if self.selected not in known:
+            self.selected = None
+        if self.selected is None and known:
+            self.selected = speaking[0] if speaking else known[0]
+
+    def _paint(self) -> None:
+        palette = DARK if self._dark else LIGHT
+        if self.document.theme is palette.theme():
+            return
+        self.document.theme = palette.theme()
+        for view in (self.ribbons, self.probabilities, self.moods):
+            view.paint(palette)
+
+    def _choose(self, speaker: int) -> None:
+        self.selected = speaker
+        self._changed(Changes())
+
+    def _tapped(self, event: Event) -> None:
+        height = event.y if isinstance(event, Tap) else None
+        speaker = self.ribbons.speaker_at(height) if height is not None else None
+        if speaker is not None:
+            self._choose(speaker)
+
+    def _roam(self, _event: Event) -> None:
+        self.window.mode = "free"
+        self._changed(Changes())
+
+    # Life and death
+
+    def _answer(self, number: int, name: str, **fields: Any) -> None:
+        self.document.add_next_tick_callback(lambda: self.bridge.answer(number, name, **fields))
+
+    def _spawn(self, work: Any) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _close_feed(self) -> None:
+        if self.feed is not None:
+            self.hub.leave(self.feed, self._changed)
+        self.feed, self.role, self.selected, self.turn = None, None, None, None
+
+    def _leave(self, _context: object) -> None:
+        for task in list(self._tasks):
+            task.cancel()
+        self._close_feed()

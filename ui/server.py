@@ -1,0 +1,96 @@
+"""Serves the page: `python -m ui.server`, configured by `TONETRACK_*`, stopped by SIGTERM or SIGINT."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+from pathlib import Path
+
+from bokeh.application import Application
+from bokeh.application.handlers import DirectoryHandler
+from bokeh.server.server import Server
+from tornado.ioloop import IOLoop
+from tornado.web import RequestHandler, StaticFileHandler
+
+from ui.feed import hub
+from ui.settings import PageSettings
+
+FOLDER = Path(__file__).parent
+LINGER_MS = 5_000  # a document whose browser has gone is kept this long
+
+
+class _Application(Application):
+    """The directory app, without its static folder: at `/` that would hide Bokeh's own `/static`, where BokehJS is."""
+
+    @property
+    def static_path(self) -> None:
+        return None
+
+
+class _Health(RequestHandler):
+    def get(self) -> None:
+        self.set_header("Cache-Control", "no-store")
+        self.write("ok")
+
+
+class _Asset(StaticFileHandler):
+    def set_extra_headers(self, path: str) -> None:
+        # Ask each time (a cheap 304), so that an updated page never runs with yesterday's scripts.
+        self.set_header("Cache-Control", "no-cache")
+        self.set_header("X-Content-Type-Options", "nosniff")
+
+
+def websocket_origins(settings: PageSettings) -> list[str]:
+    """Pages that may open the document's WebSocket: this one, by every name that it may be reached under."""
+    if settings.host in ("127.0.0.1", "localhost"):
+        return [f"{name}:{settings.ui_port}" for name in ("127.0.0.1", "localhost")]
+    # Behind an address for everyone the name is not known; each document's token still guards its socket.
+    return ["*"]
+
+
+def serve(settings: PageSettings) -> Server:
+    """The server, listening. Must be called inside the event loop that is to run it."""
+    return Server(
+        {"/": _Application(DirectoryHandler(filename=FOLDER))},
+        io_loop=IOLoop.current(),
+        address=settings.host,
+        port=settings.ui_port,
+        allow_websocket_origin=websocket_origins(settings),
+        extra_patterns=[
+            (r"/healthz", _Health),
+            (r"/assets/(.*)", _Asset, {"path": str(FOLDER / "static")}),
+        ],
+        use_index=False,
+        unused_session_lifetime_milliseconds=LINGER_MS,
+        check_unused_sessions_milliseconds=LINGER_MS,
+        include_headers=[],  # none are needed, and the document's token would carry them
+        include_cookies=[],
+    )
+
+
+async def run(settings: PageSettings) -> None:
+    """Serve until a signal asks to stop."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    server = serve(settings)
+    server.start()
+    try:
+        await stop.wait()
+    finally:
+        server.stop()
+        await hub().close()
+
+
+def main() -> None:
+    """The command line's entry."""
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(name)s %(levelname)s %(message)s")
+    # It warns of each message for a browser that has just left; such a document is dropped seconds later.
+    logging.getLogger("bokeh.server.views.ws").setLevel(logging.ERROR)
+    asyncio.run(run(PageSettings()))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,19 @@
+"""What the page reads from the environment; the service's other settings are none of its business."""
+
+from __future__ import annotations
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class PageSettings(BaseSettings):
+    """The `TONETRACK_*` variables that concern the page."""
+
+    model_config = SettingsConfigDict(env_prefix="TONETRACK_", extra="ignore")
+
+    redis_url: SecretStr = Field(description="redis:// URL of the store that the sessions live in")
+    host: str = Field("127.0.0.1", description="address to listen on; 0.0.0.0 for viewers on other machines")
+    ui_port: int = Field(5006, ge=1, le=65_535, description="port of the page")
+    port: int = Field(8000, ge=1, le=65_535, description="port of the API, which takes the recorder's audio")
+    api_url: str = Field("", description="where browsers reach the API; empty: the page's own host, at `port`")
+    retention: float = Field(86_400, gt=0, description="seconds without use after which a session is erased")

@@ -1,0 +1,179 @@
+/** Joins the page's parts: document, recorder, controls. What the page shows is worked out anew in `show`. */
+
+import * as controls from "./controls.js"
+import * as keys from "./keys.js"
+import {Link} from "./link.js"
+import {permitted} from "./microphone.js"
+import * as people from "./people.js"
+import {Recorder} from "./recorder.js"
+import * as say from "./sentences.js"
+
+const SUMMARY_EVERY = 10_000 // ms between readings aloud of who sounds how
+
+const root = document.documentElement
+const link = new Link()
+const recorder = new Recorder()
+let mine = keys.addressed() // the session of this page and its keys
+let session = {state: "loading"} // what the document says of it
+let cards = []
+
+function audioUrl(id) {
+  const {apiUrl, apiPort} = root.dataset
+  const secure = location.protocol === "https:"
+  const base = apiUrl || `${location.protocol}//${location.hostname}:${apiPort}`
+  const url = new URL(`${base.replace(/\/$/, "")}/v1/sessions/${encodeURIComponent(id)}/audio`)
+  url.protocol = url.protocol === "https:" || (secure && !apiUrl) ? "wss:" : "ws:"
+  return url.href
+}
+
+const address = () => ({url: audioUrl(mine.session), key: mine.recorderKey})
+
+function openSession() {
+  if (mine) link.ask("open", {session: mine.session, key: mine.recorderKey ?? mine.viewerKey})
+}
+
+/** The session to record: the one of this page, or a new one. */
+async function sessionToRecord(codec) {
+  if (!mine) {
+    const created = await link.request("create", controls.declaration())
+    mine = {session: created.session, recorderKey: created.recorder_key, viewerKey: created.viewer_key, codec}
+    keys.keep(mine)
+    openSession()
+  }
+  return address()
+}
+
+function press() {
+  if (recorder.active) return recorder.state === "asking" ? undefined : recorder.stop()
+  if (document.getElementById("record").disabled) return undefined
+  const codec = mine?.codec ?? controls.codec()
+  return recorder.start(codec, () => sessionToRecord(codec))
+}
+
+async function download() {
+  const {filename, text} = await link.request("download")
+  const url = URL.createObjectURL(new Blob([text], {type: "application/json"}))
+  Object.assign(document.createElement("a"), {href: url, download: filename}).click()
+  setTimeout(() => URL.revokeObjectURL(url), 10_000)
+}
+
+async function step(by) {
+  const {text} = await link.request("step", {by})
+  document.getElementById("turn").textContent = text
+}
+
+function dress() {
+  link.ask("dress", {
+    dark: root.dataset.theme === "dark",
+    width: document.querySelector(".ribbons").clientWidth - 110,
+  })
+}
+
+/** What can be recorded, in the order in which it would be found out. */
+function obstacle() {
+  if (!permitted()) return "This page may not use a microphone."
+  if (!link.up) return "Waiting for the connection."
+  if (!mine) return say.missing(controls.declaration().purpose, controls.declaration().consent)
+  if (mine.codec === "webm") return "A low-bandwidth recording cannot be continued after an interruption."
+  return ""
+}
+
+function notice() {
+  if (!link.up && session.state !== "loading") return `${say.NO_LINK} (attempt ${link.attempt}).`
+  if (say.refusal(session.state)) return say.refusal(session.state)
+  if (recorder.overflow) return say.OVERFLOW
+  if (recorder.state === "failed") return say.failure(recorder.detail)
+  if (recorder.state === "paused") return say.PAUSED
+  if (recorder.detail.state === "waiting") return say.waiting(recorder.detail, recorder.line.unacknowledged)
+  if (!mine && !permitted()) return say.INSECURE
+  return session.trouble || session.warning || ""
+}
+
+function state() {
+  if (!link.up && session.state !== "loading") return "reconnecting"
+  if (recorder.state === "reconnecting") return "reconnecting"
+  return session.state
+}
+
+function empty() {
+  if (recorder.active) return say.LISTENING
+  if (session.state === "loading") return say.LOADING
+  if (!mine) return say.BEFORE
+  return session.stopped ? say.NOBODY : say.NOT_YET
+}
+
+function show() {
+  const isRecorder = session.role === "recorder"
+  Object.assign(root.dataset, {
+    state: state(),
+    phase: mine ? "session" : "setup",
+    role: session.role ?? "none",
+    recorder: recorder.state,
+    speakers: cards.length,
+    readings: session.readings ?? 0,
+  })
+  controls.showNotice(notice(), ["erased", "ready"].includes(session.state) || notice() === session.warning)
+  controls.showEmpty(empty())
+  controls.showHeader(session, state(), isRecorder ? mine : null)
+  controls.showRecorder({recorder, session, mine, obstacle: obstacle()})
+  controls.showFacts(session)
+  controls.showView(session)
+}
+
+link.addEventListener("up", () => {
+  dress()
+  openSession()
+  session = mine ? {...session, state: "loading"} : {state: "ready"}
+  show()
+})
+link.addEventListener("down", show)
+link.addEventListener("session", ({detail}) => {
+  // A new document knows nothing of the session until it has been opened.
+  if (mine && detail.state === "ready") return
+  session = detail
+  if (session.state === "erased" && mine) {
+    keys.forget(mine.session)
+    if (recorder.active) recorder.abandon()
+  }
+  people.draw(cards, session.selected, (speaker) => link.ask("select", {speaker}))
+  show()
+})
+link.addEventListener("people", ({detail}) => {
+  cards = detail
+  people.draw(cards, session.selected, (speaker) => link.ask("select", {speaker}))
+  show()
+})
+
+let saidAt = 0
+link.addEventListener("summary", ({detail}) => {
+  if (Date.now() - saidAt < SUMMARY_EVERY) return
+  saidAt = Date.now()
+  document.getElementById("summary").textContent = detail
+})
+
+recorder.addEventListener("change", show)
+recorder.addEventListener("level", () => controls.showLevel(recorder.level))
+addEventListener("online", () => {
+  link.hurry()
+  recorder.hurry()
+})
+addEventListener("beforeunload", (event) => {
+  if (recorder.active) event.preventDefault()
+})
+
+controls.wire({
+  press,
+  step,
+  download,
+  dress,
+  changed: show,
+  finish: () => recorder.finish(mine.codec, address()),
+  erase: () => link.ask("erase"),
+  view: (mode) => link.ask("view", {mode}),
+})
+show()
+link.start().catch((error) => {
+  console.error(error)
+  session = {state: "ready"}
+  link.retry()
+})
