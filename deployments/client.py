@@ -116,20 +116,16 @@ class Recorder:
     async def record(self, frames: AsyncIterator[bytes]) -> float:
         """Send all frames, stop, and return the seconds that the server heard. Raises `RecordingRefused`."""
         gathering = asyncio.create_task(self._gather(frames))
+        conversing = asyncio.create_task(self._converse_until_heard())
         try:
-            wait = FIRST_WAIT
-            while True:
-                try:
-                    return await self._converse()
-                except (ConnectionClosed, InvalidHandshake, OSError) as error:
-                    code = error.rcvd.code if isinstance(error, ConnectionClosed) and error.rcvd else 1006
-                    if code in FINAL:
-                        raise RecordingRefused(code, str(error)) from error
-                    self.reconnects += 1
-                    await asyncio.sleep(wait * random.uniform(0.5, 1.0))
-                    wait = FIRST_WAIT if isinstance(error, ConnectionClosed) else min(2 * wait, LONGEST_WAIT)
+            await asyncio.wait({gathering, conversing}, return_when=asyncio.FIRST_COMPLETED)
+            if gathering.done():
+                gathering.result()  # a source that fails ends the recording with its own error
+            return await conversing
         finally:
-            gathering.cancel()
+            for task in (gathering, conversing):
+                task.cancel()
+            await asyncio.gather(gathering, conversing, return_exceptions=True)
 
     def interrupt(self) -> None:
         """Break the line as a failing network would, without a word."""
@@ -145,6 +141,19 @@ class Recorder:
             self._over = True
             self._changed.notify_all()
 
+    async def _converse_until_heard(self) -> float:
+        wait = FIRST_WAIT
+        while True:
+            try:
+                return await self._converse()
+            except (ConnectionClosed, InvalidHandshake, OSError) as error:
+                code = error.rcvd.code if isinstance(error, ConnectionClosed) and error.rcvd else 1006
+                if code in FINAL:
+                    raise RecordingRefused(code, str(error)) from error
+                self.reconnects += 1
+                await asyncio.sleep(wait * random.uniform(0.5, 1.0))
+                wait = FIRST_WAIT if isinstance(error, ConnectionClosed) else min(2 * wait, LONGEST_WAIT)
+
     async def _converse(self) -> float:
         async with connect(self._session.socket, max_size=None, ping_interval=None) as socket:
             self._socket = socket
@@ -152,8 +161,11 @@ class Recorder:
             hello = Hello.model_validate({"key": self._session.recorder_key, "codec": self._codec, **pcm})
             await socket.send(hello.model_dump_json(exclude_none=True))
             welcome = from_server.validate_json(await socket.recv())
+            if isinstance(welcome, Stopped):
+                return welcome.seconds  # the stop had arrived before the line broke
             if isinstance(welcome, Failed):
-                await socket.recv()  # the close that follows says the rest
+                code = Close[welcome.code.upper()]
+                raise RecordingRefused(code, welcome.message) if code in FINAL else ConnectionError(welcome.message)
             if not isinstance(welcome, Welcome):
                 raise RecordingRefused(Close.BAD_MESSAGE, f"the server began with {welcome.type}")
             self._drop_before(welcome.next_frame)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import signal
 import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -49,14 +50,21 @@ def record_live(
     """Record to the end (a file's, or Ctrl-C), showing the speakers meanwhile. Raises `CannotRecord`."""
 
     async def run() -> Any:
+        if file:
+            next(decode(file), None)  # what is no audio opens no session
         session = await open_session(server, purpose, name or (file.name if file else "microphone"))
         console.print(f"session {session.id}   viewer key {session.viewer_key}", highlight=False)
-        blocks = paced(file_frames(file), pace) if file else microphone_frames()
+        interrupted = asyncio.Event()
+        asyncio.get_running_loop().add_signal_handler(signal.SIGINT, interrupted.set)
+        blocks = _until(interrupted, paced(file_frames(file), pace) if file else microphone_frames())
         frames = webm_frames(blocks) if codec == "webm" else pcm_frames(blocks)
         watching = asyncio.create_task(_watch(session, console))
         recorder = Recorder(session, "webm" if codec == "webm" else "pcm16")
-        seconds = await recorder.record(frames)
-        lags = await watching
+        try:
+            seconds = await recorder.record(frames)
+            lags = await watching
+        finally:
+            watching.cancel()
         console.print(f"{seconds:.1f} s heard, {recorder.reconnects} reconnects", highlight=False)
         if stats:
             console.print(describe_lags(lags), highlight=False)
@@ -99,7 +107,7 @@ async def paced(blocks: Iterator[Pcm], pace: float) -> AsyncIterator[Pcm]:
 
 
 async def microphone_frames() -> AsyncIterator[Pcm]:
-    """The default microphone in blocks of FRAME samples, until cancelled. Raises `CannotRecord`."""
+    """The default microphone in blocks of FRAME samples, without end. Raises `CannotRecord`."""
     try:
         import sounddevice
     except (ImportError, OSError) as error:
@@ -116,8 +124,14 @@ async def microphone_frames() -> AsyncIterator[Pcm]:
                 yield await blocks.get()
     except sounddevice.PortAudioError as error:
         raise CannotRecord(f"The microphone cannot be opened: {error}") from error
-    except asyncio.CancelledError:
-        return  # Ctrl-C ends the recording, and what was recorded is still sent
+
+
+async def _until(over: asyncio.Event, blocks: AsyncIterator[Pcm]) -> AsyncIterator[Pcm]:
+    """Blocks until an event is set: Ctrl-C ends a recording, it does not throw it away."""
+    async for block in blocks:
+        if over.is_set():
+            return
+        yield block
 
 
 async def pcm_frames(blocks: AsyncIterator[Pcm]) -> AsyncIterator[bytes]:

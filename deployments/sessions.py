@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,17 +18,20 @@ import numpy as np
 import ray
 from ray.actor import ActorHandle
 from ray.serve.handle import DeploymentHandle
+from redis.exceptions import RedisError
 
 from deployments.gather import Gatherer
 from deployments.settings import Settings
 from pipeline.conversation import Conversation, Hop
 from pipeline.diarisation import Observation, Stretch
+from pipeline.events import Warned
 from pipeline.fragments import Impression
 from pipeline.store import Codec, Frame, SessionStore, UnknownSession, connect
 from pipeline.timeline import SAMPLE_RATE
 
 NAMESPACE = "tonetrack"
-RETRY_SECONDS = 0.5  # after a failure, before the conversation is restored
+FIRST_RETRY, LAST_RETRY = 0.5, 10.0  # s after a failure, before the conversation is restored; doubles up to the last
+STUCK = 3  # failures in a row after which those who watch are told
 IDLE_SECONDS = 120.0  # without a frame, after which a conversation leaves memory; its snapshot stays
 
 logger = logging.getLogger("ray.serve")
@@ -89,6 +93,7 @@ class SessionActor:
     async def _attend(self, session: str, live: _Live) -> None:
         """Hear one session until it ends, is erased, or falls silent for long."""
         pending: Frame | _End | None = None
+        failures = 0
         while True:
             try:
                 conversation = await self._restore(session)
@@ -98,7 +103,7 @@ class SessionActor:
                         self._answer(live, pending, seconds)
                         break
                     await self._catch_up(session, conversation, pending)
-                    pending = None
+                    pending, failures = None, 0
                 else:
                     await self._store.save_snapshot(session, conversation.pack(), conversation.next_frame)
                 if live.inbox.empty():
@@ -108,9 +113,17 @@ class SessionActor:
                 break
             except Exception:
                 logger.exception("session %s: going on from its snapshot", session)
-                await asyncio.sleep(RETRY_SECONDS)
+                failures += 1
+                if failures == STUCK:
+                    await self._warn(session)
+                await asyncio.sleep(min(FIRST_RETRY * 2 ** (failures - 1), LAST_RETRY))
         if self._live.get(session) is live:
             del self._live[session]
+
+    async def _warn(self, session: str) -> None:
+        message = "Hearing has come to a halt. The sound is safe, and hearing goes on by itself as soon as it can."
+        with suppress(RedisError, UnknownSession):
+            await self._store.warn(session, Warned(code="stuck", message=message))
 
     @staticmethod
     async def _next(live: _Live) -> Frame | _End | None:

@@ -30,6 +30,8 @@ def decode(source: Path) -> Iterator[Pcm]:
     try:
         with av.open(str(source)) as container:
             yield from _pcm(container, str(source))
+    except OSError as error:  # before FFmpeg's own: its "no such file" is both
+        raise UndecodableAudio(f"{source} cannot be opened: {error.strerror}") from error
     except av.FFmpegError as error:
         raise UndecodableAudio(f"{source} is not audio that can be decoded: {error.strerror}") from error
 

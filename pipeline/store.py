@@ -31,7 +31,7 @@ from redis.backoff import ExponentialBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from pipeline.events import Event, SessionStarted, parse
+from pipeline.events import Event, SessionStarted, Warned, parse
 from pipeline.timeline import Timeline
 
 PURPOSES: Final = ("therapy", "research", "teaching", "team meeting", "personal")
@@ -307,6 +307,12 @@ class SessionStore:
             raise UnknownSession(session)
         return bool(outcome == b"ok")
 
+    async def warn(self, session: str, warning: Warned) -> None:
+        """Publish a warning, outside of any step. Raises `UnknownSession`."""
+        await self.record(session)
+        text = warning.model_copy(update={"published_at": time.time()}).model_dump_json()
+        await self._redis.xadd(_key(session, "events"), {"event": text})
+
     async def events(self, session: str, after: str = "0") -> list[tuple[str, Event]]:
         """All events after a stream entry, with their entry ids."""
         start = f"({after}" if after != "0" else "-"
@@ -323,6 +329,8 @@ class SessionStore:
             batch = [(entry.decode(), parse(fields[b"event"])) for entry, fields in answer[0][1]] if answer else []
             if not batch and not await self._redis.exists(_key(session)):
                 raise UnknownSession(session)
+            if not batch and await self.ended_at(session) is not None:
+                return
             yield batch
             if batch:
                 after = batch[-1][0]

@@ -22,7 +22,7 @@ from deployments.settings import Settings
 from deployments.up import QUIET_WORKERS, free_port
 from tests.service import ROOT, record, running_redis
 
-CONFIG = ROOT / "deployments" / "serve.yaml"
+CONFIG = ROOT / "cluster" / "serve.yaml"
 SERVE = Path(sys.executable).parent / "serve"
 
 

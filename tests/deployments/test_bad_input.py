@@ -105,7 +105,9 @@ async def test_another_codec_than_the_session_has(session: Session) -> None:
 
 
 async def test_garbage_instead_of_webm(session: Session) -> None:
-    said, code = await answers(session, hello(session, codec="webm"), pack_frame(0, os.urandom(5_000)), Stop().model_dump_json())
+    said, code = await answers(
+        session, hello(session, codec="webm"), pack_frame(0, os.urandom(5_000)), Stop().model_dump_json()
+    )
     assert code == Close.UNDECODABLE
     assert "not a webm recording" in said[-1]["message"]
 

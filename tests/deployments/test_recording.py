@@ -65,7 +65,15 @@ async def test_a_broken_line_changes_nothing(service: Service, small_conversatio
     assert_same(await session.get(), undisturbed)
 
 
-@pytest.mark.parametrize("victim", ["ray::SessionActor", "ServeReplica:tonetrack:Diariser"])
+@pytest.mark.parametrize(
+    "victim",
+    [
+        "ray::SessionActor",
+        "ServeReplica:tonetrack:Diariser",
+        pytest.param("ServeReplica:tonetrack:Ingress", marks=pytest.mark.slow),
+        pytest.param("ServeReplica:tonetrack:EmotionRecogniser", marks=pytest.mark.slow),
+    ],
+)
 async def test_a_killed_process_changes_nothing(
     service: Service, small_conversation: Any, undisturbed: Any, victim: str
 ) -> None:

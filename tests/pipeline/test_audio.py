@@ -62,9 +62,7 @@ def test_a_stream_without_a_byte_is_only_empty() -> None:
 
 
 @pytest.mark.parametrize(("rate", "channels", "suffix"), [(8_000, 1, "wav"), (48_000, 2, "flac"), (44_100, 2, "ogg")])
-def test_files_come_out_at_the_rate_of_the_house(
-    tmp_path: Path, rate: int, channels: int, suffix: str
-) -> None:
+def test_files_come_out_at_the_rate_of_the_house(tmp_path: Path, rate: int, channels: int, suffix: str) -> None:
     tone = 0.3 * np.sin(2 * np.pi * 440 * np.arange(rate) / rate)
     path = tmp_path / f"tone.{suffix}"
     soundfile.write(path, np.stack([tone] * channels, axis=1), rate)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 
 import numpy as np
@@ -95,7 +96,7 @@ def test_the_end_leaves_nothing_provisional(events: list[Event], small_conversat
 def test_turns_do_not_overlap_and_readings_stay_in_theirs(events: list[Event]) -> None:
     timeline = timeline_of(events)
     turns = sorted(timeline.turns.values(), key=lambda turn: turn.start)
-    assert all(turn.end <= following.start for turn, following in zip(turns, turns[1:], strict=False))
+    assert all(turn.end <= following.start for turn, following in itertools.pairwise(turns))
     for reading in timeline.readings:
         turn = timeline.turns[reading.turn]
         assert turn.overlap(reading.start, reading.end) > 0

@@ -142,6 +142,16 @@ async def test_followers_see_the_past_and_then_the_rest(store: SessionStore, ses
     assert (await store.timeline(session.id)).ended
 
 
+async def test_who_has_seen_the_end_waits_for_nothing(
+    store: SessionStore, session: NewSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipeline.store.FOLLOW_BLOCK_MS", 50)
+    await store.publish(session.id, 1, [SessionEnded()])
+    last = (await store.events(session.id))[-1][0]
+    async with asyncio.timeout(5):
+        assert [event async for batch in store.follow(session.id, after=last) for event in batch] == []
+
+
 async def test_erasing_leaves_nothing(store: SessionStore, session: NewSession, url: str) -> None:
     claim = await store.claim(session.id, Codec.PCM16)
     await store.append(session.id, claim.connection, Codec.PCM16, Frame(0, b"ab", 1.0))

@@ -1,25 +1,31 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from pipeline.timeline import EMOTIONS, UNSURE, EmotionReading, Span, Timeline, Turn
-
-instants = st.floats(0, 1_000, allow_nan=False)
 
 
 def reading(turn: int, start: float, end: float, label: str = "calm") -> EmotionReading:
     probabilities = tuple(float(emotion == label) for emotion in EMOTIONS)
     return EmotionReading(
-        turn=turn, start=start, end=end, probabilities=probabilities, label=label, valence=0, arousal=0, heard=1, model="m"
+        turn=turn,
+        start=start,
+        end=end,
+        probabilities=probabilities,
+        label=label,
+        valence=0,
+        arousal=0,
+        heard=1,
+        model="m",
     )
 
 
-@given(instants, instants, instants, instants)
-def test_overlap_is_what_two_spans_share(a: float, b: float, c: float, d: float) -> None:
-    one, other = Span(start=min(a, b), end=max(a, b)), Span(start=min(c, d), end=max(c, d))
+@pytest.mark.parametrize("seed", range(200))
+def test_overlap_is_what_two_spans_share(seed: int) -> None:
+    edges = np.random.default_rng(seed).integers(0, 12, 4) / 4  # coarse, so that edges often coincide
+    one, other = (Span(start=min(pair), end=max(pair)) for pair in (edges[:2], edges[2:]))
     shared = one.overlap(other.start, other.end)
     assert shared == other.overlap(one.start, one.end)
     assert 0 <= shared <= min(one.duration, other.duration) + 1e-9

@@ -1,0 +1,110 @@
+"""`tonetrack record`, as a person uses it in a terminal."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from deployments.recorder import describe_lags
+from tests.service import ROOT, Service
+from tests.talkers import write_wav
+
+DECLARED = ["--purpose", "research", "--consent"]
+
+
+def start(*arguments: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "deployments.cli", "record", *arguments]
+    environment = os.environ | {"COLUMNS": "100"}
+    return subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True)
+
+
+@pytest.fixture(scope="module")
+def wav(small_conversation: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_wav(tmp_path_factory.mktemp("wav") / "talk.wav", small_conversation[0].astype(np.float32) / 32_768)
+
+
+@pytest.mark.parametrize("codec", ["pcm16", "webm"])
+def test_a_file_is_heard_and_measured(service: Service, wav: Path, tmp_path: Path, codec: str) -> None:
+    output = tmp_path / "talk.json"
+    recording = start(
+        str(wav),
+        *DECLARED,
+        "--server",
+        service.api,
+        "--pace",
+        "6",
+        "--codec",
+        codec,
+        "--stats",
+        "--output",
+        str(output),
+    )
+    _, said = recording.communicate(timeout=90)
+    assert recording.returncode == 0, said
+    assert "Speaker 2" in said
+    found = re.search(r"p50 ([\d.]+) s, p95 ([\d.]+) s, p99 ([\d.]+) s", said)
+    assert found, said
+    assert 0 < float(found[1]) <= float(found[2]) <= float(found[3])
+    timeline = json.loads(output.read_text())
+    assert timeline["ended"]
+    assert timeline["speakers"] == [1, 2]
+
+
+def test_ctrl_c_ends_a_recording_and_keeps_it(service: Service, wav: Path, tmp_path: Path) -> None:
+    output = tmp_path / "talk.json"
+    recording = start(str(wav), *DECLARED, "--server", service.api, "--output", str(output))
+    time.sleep(6)
+    recording.send_signal(signal.SIGINT)
+    _, said = recording.communicate(timeout=60)
+    assert recording.returncode == 0, said
+    timeline = json.loads(output.read_text())
+    assert timeline["ended"]
+    assert 0.5 < timeline["heard_until"] < 10
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ([], "Name a file"),
+        (["talk.wav"], "--consent"),
+        (["talk.wav", *DECLARED, "--codec", "mp3"], "pcm16 or webm"),
+        (["talk.wav", *DECLARED], "talk.wav cannot be opened: No such file or directory"),
+    ],
+)
+def test_what_is_missing_is_said_in_one_sentence(arguments: list[str], says: str) -> None:
+    recording = start(*arguments)
+    _, said = recording.communicate(timeout=60)
+    assert recording.returncode == 1
+    assert says in said
+    assert len(said.strip().splitlines()) == 1
+
+
+def test_a_server_that_is_not_there(wav: Path) -> None:
+    recording = start(str(wav), *DECLARED, "--server", "http://127.0.0.1:1")
+    _, said = recording.communicate(timeout=60)
+    assert recording.returncode == 1
+    assert "is `tonetrack up` running?" in said
+
+
+def test_a_file_that_is_no_audio(service: Service, tmp_path: Path) -> None:
+    (tmp_path / "no.mp3").write_text("no audio")
+    recording = start(str(tmp_path / "no.mp3"), *DECLARED, "--server", service.api)
+    _, said = recording.communicate(timeout=60)
+    assert recording.returncode == 1
+    assert "not audio that can be decoded" in said
+    assert "Traceback" not in said
+
+
+def test_percentiles_are_those_of_the_hops() -> None:
+    assert describe_lags([0.1] * 99 + [1.1]).startswith("arrival to event: p50 0.100 s, p95 0.100 s, p99 0.110 s")
+    assert "no events" in describe_lags([])

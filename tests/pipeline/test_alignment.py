@@ -1,0 +1,196 @@
+"""SpeakerMemory: exact small cases with made-up voices, and a conversation of two synthetic talkers."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+
+from pipeline import snapshot
+from pipeline.alignment import LONGEST_TURN, NEWCOMER_SECONDS, TURN_PAUSE, SpeakerMemory
+from pipeline.diarisation import DiariserState, Stretch, Unit
+from pipeline.diarisation.local import REACH_SECONDS, LocalDiariser
+from pipeline.timeline import SAMPLE_RATE, Turn
+from pipeline.voiceprint import SIZE
+from tests.talkers import HIGH, LOW, conversation, small_talk
+
+HALF = SAMPLE_RATE // 2
+
+
+def voice(*weights: float) -> np.ndarray:
+    """A voiceprint with these first numbers, at unit length: voices on different axes are far apart."""
+    vector = np.zeros(SIZE)
+    vector[: len(weights)] = weights
+    return (vector / np.linalg.norm(vector)).astype(np.float16)
+
+
+ANNA, BEN, CLEO = voice(1), voice(0, 1), voice(0, 0, 1)
+
+
+def speech(start: float, *voiceprints: np.ndarray | None) -> list[Unit]:
+    """Units of half a second one after another from `start` s on, each with a window of its own."""
+    first = round(start * SAMPLE_RATE)
+    return [
+        Unit(first + i * HALF, first + (i + 1) * HALF, first + i * HALF, voiceprint)
+        for i, voiceprint in enumerate(voiceprints)
+    ]
+
+
+def told(memory: SpeakerMemory) -> list[tuple[int, float, float]]:
+    return [(turn.speaker, turn.start, turn.end) for turn in memory.turns()]
+
+
+def retire_all(memory: SpeakerMemory) -> list[Turn]:
+    turns = memory.turns()
+    for turn, following in itertools.zip_longest(turns, turns[1:]):
+        memory.retire(turn, following)
+    return turns
+
+
+def test_silence_is_nobody() -> None:
+    memory = SpeakerMemory()
+    assert memory.learn([]) == []
+    assert memory.turns() == []
+
+
+def test_the_first_sound_is_somebody() -> None:
+    memory = SpeakerMemory()
+    memory.learn(speech(1, ANNA))
+    assert told(memory) == [(1, 1.0, 1.5)]
+
+
+def test_a_sound_too_short_to_tell_waits_for_a_voice_and_joins_the_nearest() -> None:
+    memory = SpeakerMemory()
+    memory.learn(speech(0, None))
+    assert memory.turns() == []
+    memory.learn(speech(0.5, ANNA, ANNA, ANNA, ANNA))
+    memory.learn(speech(4, BEN, BEN, BEN, BEN))
+    memory.learn(speech(6, None))
+    assert told(memory) == [(1, 0.0, 2.5), (2, 4.0, 6.5)]
+
+
+def test_a_distinct_voice_is_a_speaker_after_a_second() -> None:
+    memory = SpeakerMemory()
+    memory.learn(speech(0, *[ANNA] * 6))
+    memory.learn(speech(4, BEN))
+    assert told(memory) == [(1, 0.0, 3.0), (1, 4.0, 4.5)]
+    memory.learn(speech(4.5, BEN))
+    assert told(memory) == [(1, 0.0, 3.0), (2, 4.0, 5.0)], "what was Anna's is revised"
+
+
+def test_a_voice_that_might_be_someone_known_takes_longer() -> None:
+    memory = SpeakerMemory()
+    doubtful = voice(0.2, 1)
+    memory.learn(speech(0, *[ANNA] * 6))
+    for i in range(round(NEWCOMER_SECONDS * 2)):
+        assert {speaker for speaker, _, _ in told(memory)} == {1}
+        memory.learn(speech(4 + i / 2, doubtful))
+    assert told(memory) == [(1, 0.0, 3.0), (2, 4.0, 6.0)]
+
+
+def test_one_odd_sound_does_not_make_a_speaker() -> None:
+    memory = SpeakerMemory()
+    memory.learn(speech(0, ANNA, ANNA, BEN, ANNA, ANNA))
+    assert told(memory) == [(1, 0.0, 2.5)]
+
+
+def test_names_stay_put_whoever_speaks_next() -> None:
+    memory = SpeakerMemory()
+    start = 0.0
+    for speaker in (ANNA, BEN, CLEO, BEN, ANNA, CLEO, ANNA):
+        for _ in range(5):
+            memory.learn(speech(start, speaker))
+            start += 0.5
+        start += 1
+    assert [speaker for speaker, _, _ in told(memory)] == [1, 2, 3, 2, 1, 3, 1]
+
+
+def test_a_turn_keeps_its_id_while_it_grows() -> None:
+    memory = SpeakerMemory()
+    ids = []
+    for i in range(4):
+        memory.learn(speech(i / 2, ANNA))
+        ids.append(memory.turns()[0].id)
+    assert ids == [0, 0, 0, 0]
+
+
+@pytest.mark.parametrize(("pause", "turns"), [(TURN_PAUSE, 1), (TURN_PAUSE + 1, 2)])
+def test_a_longer_pause_ends_a_turn(pause: int, turns: int) -> None:
+    memory = SpeakerMemory()
+    memory.learn([Unit(0, HALF, 0, ANNA), Unit(HALF + pause, 2 * HALF + pause, HALF + pause, ANNA)])
+    assert len(memory.turns()) == turns
+
+
+def test_a_monologue_is_cut() -> None:
+    memory = SpeakerMemory()
+    memory.learn(speech(0, *[ANNA] * 70))
+    assert told(memory) == [(1, 0.0, LONGEST_TURN / SAMPLE_RATE), (1, 30.0, 35.0)]
+
+
+def test_the_retired_are_remembered() -> None:
+    memory = SpeakerMemory()
+    memory.learn(speech(0, *[ANNA] * 6))
+    memory.learn(speech(4, *[BEN] * 6))
+    assert [turn.speaker for turn in retire_all(memory)] == [1, 2]
+    assert memory.heard == []
+    assert np.linalg.norm(memory.anchors[2]) == pytest.approx(3, abs=1e-2), "an anchor is as long as it remembers"
+    memory.learn(speech(100, BEN))
+    assert told(memory) == [(2, 100.0, 100.5)], "at once, as he is no newcomer"
+
+
+def test_only_the_turn_that_is_final_is_retired() -> None:
+    memory = SpeakerMemory()
+    memory.learn(speech(0, *[ANNA] * 6))
+    memory.learn(speech(4, *[BEN] * 6))
+    first, second = memory.turns()
+    memory.retire(first, second)
+    assert memory.turns() == [second]
+    assert set(memory.anchors) == {1}
+
+
+def test_two_known_speakers_turn_out_to_be_one() -> None:
+    almost = voice(1, 0.2).astype(np.float32)
+    memory = SpeakerMemory(anchors={1: 9 * ANNA.astype(np.float32), 2: 9 * almost, 3: 9 * CLEO.astype(np.float32)})
+    assert memory.learn(speech(50, ANNA)) == [(1, 2)]
+    assert set(memory.anchors) == {1, 3}
+    assert memory.anchors[1] == pytest.approx(9 * (ANNA + almost), abs=1e-2)
+    assert told(memory) == [(1, 50.0, 50.5)]
+
+
+def test_a_packed_memory_goes_on_the_same() -> None:
+    rng = np.random.default_rng(3)
+    hops = [
+        speech(i / 2, voice(*(rng.normal(size=8) / 3 + np.eye(8)[i // 8 % 3]))) for i in range(60)
+    ]  # fmt: skip
+    straight, broken = SpeakerMemory(), SpeakerMemory()
+    for i, units in enumerate(hops):
+        straight.learn(units)
+        broken.learn(units)
+        if i == 40:
+            for memory in (straight, broken):
+                first, second = memory.turns()[:2]
+                memory.retire(first, second)
+        broken = SpeakerMemory.unpack(snapshot.unpack(snapshot.pack(broken.pack())))
+        assert broken.turns() == straight.turns()
+    assert snapshot.pack(broken.pack()) == snapshot.pack(straight.pack())
+
+
+def test_two_talkers_are_two_speakers() -> None:
+    audio, said = conversation((LOW, HIGH), small_talk(talkers=2, seconds=40, seed=5), seed=5)
+    memory = SpeakerMemory()
+    listen(np.round(audio * 32767).astype(np.int16), memory)
+    talkers = [[talker.speaker for talker in memory.turns() if line.start <= talker.middle < line.end] for line in said]
+    speakers = {(line.talker, speaker) for line, heard in zip(said, talkers, strict=True) for speaker in heard}
+    assert speakers == {(0, 1), (1, 2)}
+    assert all(talkers), "every line is heard"
+
+
+def listen(audio: np.ndarray, memory: SpeakerMemory) -> None:
+    """The conversation hop by hop, as the service hears it."""
+    diariser, state, reach = LocalDiariser(), DiariserState(), round(REACH_SECONDS * SAMPLE_RATE)
+    for end in range(HALF, len(audio), HALF):
+        start = max(0, end - HALF - reach)
+        (observation,) = diariser.observe([Stretch(audio[start:end], start, state)])
+        state = observation.state
+        memory.learn(observation.units)
