@@ -23,12 +23,14 @@ from pipeline.timeline import SAMPLE_RATE, Turn
 from pipeline.voiceprint import SIZE
 
 ACTIVE_SECONDS: Final = 90.0  # units younger than this may still change their speaker
-APART: Final = 0.37  # mean cosine distance at which two groups of voiceprints are two voices
+APART: Final = 0.66  # mean cosine distance at which two groups of voiceprints are two voices: .63 splits acted
+# emotions off their speaker, .69 takes readers together; measured on simulated conversations of both, unheard voices
 NEWCOMER_SECONDS: Final = 2.0  # speech that a new voice must have before it becomes a speaker
-SAME: Final = APART / 2  # distance at which two known speakers turn out to be one: a merge cannot be taken back
+NEWCOMER_SHARE: Final = 0.1  # of all active speech, too: the longer one talks, the more one sounds unlike oneself
+DISTINCT: Final = 0.2  # cosine to everyone else below which a new voice is believed ...
+DISTINCT_SECONDS: Final = 1.0  # ... after this much speech already
+SAME: Final = 0.3  # distance at which two known speakers turn out to be one: a merge cannot be taken back
 ANCHOR_SECONDS: Final = 10.0  # weight, in speech, of what is remembered of a speaker when clusters take speakers over
-
-
 TURN_PAUSE: Final = round(0.3 * SAMPLE_RATE)  # a longer pause ends a turn; shorter ones are bridged
 LONGEST_TURN: Final = 30 * SAMPLE_RATE  # a monologue is cut here, so that what may still change stays small
 
@@ -44,7 +46,11 @@ class Heard:
 
 @dataclass
 class SpeakerMemory:
-    """Speakers of one conversation. `anchors`: sum of the voiceprints that left the active stretch, per speaker."""
+    """Speakers of one conversation.
+
+    `anchors`: for each speaker the sum, float32 (SIZE,), of the voiceprints that left the active stretch, each times
+    the seconds of its unit.
+    """
 
     heard: list[Heard] = field(default_factory=list)
     anchors: dict[int, NDArray[np.float32]] = field(default_factory=dict)
@@ -99,7 +105,8 @@ class SpeakerMemory:
         for heard in self.heard[:kept]:
             if heard.unit.voiceprint is not None:
                 anchor = self.anchors.get(turn.speaker, np.zeros(SIZE, np.float32))
-                self.anchors[turn.speaker] = anchor + heard.unit.voiceprint
+                seconds = np.float32((heard.unit.end - heard.unit.start) / SAMPLE_RATE)
+                self.anchors[turn.speaker] = anchor + seconds * heard.unit.voiceprint
         self.heard = self.heard[kept:]
 
     def pack(self) -> dict[str, Any]:
@@ -136,21 +143,14 @@ class SpeakerMemory:
     def _speakers(self, telling: list[int]) -> list[int]:
         """A speaker for each unit that has a voiceprint."""
         known = sorted(self.anchors)
-        prints = np.stack([self._smoothed(i) for i in telling] + [_unit(self.anchors[s]) for s in known])
-        seconds = np.array([self.heard[i].unit.end - self.heard[i].unit.start for i in telling]) / SAMPLE_RATE
-        clusters = _absorb_small(_cluster(prints), prints, seconds, len(telling))
-        names = self._take_over(clusters, telling, seconds, known)
+        units = [self.heard[i].unit for i in telling]
+        prints = np.concatenate([_smoothed(units), *(_unit(self.anchors[speaker])[None] for speaker in known)])
+        spoken = np.array([unit.end - unit.start for unit in units]) / SAMPLE_RATE
+        enough = max(NEWCOMER_SECONDS, NEWCOMER_SHARE * float(spoken.sum()))
+        seconds = np.append(spoken, np.full(len(known), enough))  # who is known need not prove it again
+        clusters = _absorb_small(_cluster(prints), prints, seconds, enough)
+        names = self._take_over(clusters, telling, spoken, known)
         return [names[cluster] for cluster in clusters[: len(telling)]]
-
-    def _smoothed(self, i: int) -> NDArray[np.float32]:
-        """A unit's voiceprint together with the next ones whose windows hold it too: speech on both sides."""
-        unit = self.heard[i].unit
-        middle = (unit.start + unit.end) // 2
-        total = np.zeros(SIZE, np.float32)
-        for heard in self.heard[i : i + 3]:
-            if heard.unit.voiceprint is not None and heard.unit.window <= middle:
-                total += heard.unit.voiceprint.astype(np.float32) * (heard.unit.end - heard.unit.window)
-        return _unit(total)
 
     def _take_over(
         self, clusters: NDArray[np.int64], telling: list[int], seconds: NDArray[np.float64], known: list[int]
@@ -166,7 +166,8 @@ class SpeakerMemory:
             shared[labels.index(cluster), before.index(speaker)] += ANCHOR_SECONDS
         rows, columns = linear_sum_assignment(-shared)
         names = {labels[r]: before[c] for r, c in zip(rows, columns, strict=True) if shared[r, c] > 0}
-        free = (number for number in range(1, len(labels) + len(before) + 1) if number not in names.values())
+        taken = {*names.values(), *known}
+        free = (number for number in range(1, len(labels) + len(before) + 1) if number not in taken)
         spoken = dict.fromkeys(clusters[: len(telling)].tolist())
         return names | {cluster: next(free) for cluster in spoken if cluster not in names}
 
@@ -182,31 +183,40 @@ class SpeakerMemory:
         return nearest.speaker if nearest else None
 
 
-def _unit(vector: NDArray[np.float32]) -> NDArray[np.float32]:
-    return np.asarray(vector / max(float(np.linalg.norm(vector)), 1e-9), np.float32)
+def _unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Vectors (..., SIZE) at length 1."""
+    return np.asarray(vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-9), np.float32)
+
+
+def _smoothed(units: list[Unit]) -> NDArray[np.float32]:
+    """Each unit's voiceprint together with the next ones whose windows hold it too: speech on both sides of it."""
+    start, end, window = np.array([(unit.start, unit.end, unit.window) for unit in units]).T
+    prints = np.array([unit.voiceprint for unit in units], np.float32) * (end - window)[:, None].astype(np.float32)
+    total = prints.copy()
+    for later in (1, 2):
+        holds = window[later:] <= ((start + end) // 2)[:-later]
+        total[:-later] += prints[later:] * holds[:, None]
+    return _unit(total)
 
 
 def _cluster(prints: NDArray[np.float32]) -> NDArray[np.int64]:
-    """A cluster number for each unit vector (n, 256): average linkage of cosine distances, cut at APART."""
+    """A cluster number for each unit vector (n, SIZE): average linkage of cosine distances, cut at APART."""
     if len(prints) == 1:
         return np.zeros(1, np.int64)
     return np.asarray(fcluster(linkage(prints, "average", "cosine"), APART, "distance"), np.int64)
 
 
 def _absorb_small(
-    clusters: NDArray[np.int64], prints: NDArray[np.float32], seconds: NDArray[np.float64], active: int
+    clusters: NDArray[np.int64], prints: NDArray[np.float32], seconds: NDArray[np.float64], enough: float
 ) -> NDArray[np.int64]:
-    """Give clusters with too little speech for a new speaker to the nearest cluster that has enough."""
-    labels = sorted(set(clusters.tolist()))
-    anchored = set(clusters[active:].tolist())
-    spoken = {label: float(seconds[clusters[:active] == label].sum()) for label in labels}
-    strong = [label for label in labels if label in anchored or spoken[label] >= NEWCOMER_SECONDS]
-    if not strong:
-        strong = [max(labels, key=lambda label: spoken[label])]
-    centres = np.stack([_unit(prints[clusters == label].sum(0)) for label in strong])
-    absorbed = clusters.copy()
-    for label in labels:
-        if label not in strong:
-            centre = _unit(prints[clusters == label].sum(0))
-            absorbed[clusters == label] = strong[int(np.argmax(centres @ centre))]
-    return absorbed
+    """Keep clusters with `enough` seconds of speech, and distinct ones; give the rest to the nearest of those."""
+    labels, members = np.unique(clusters, return_inverse=True)
+    speech = np.bincount(members, weights=seconds)
+    centres = _unit(np.stack([prints[members == member].sum(0) for member in range(len(labels))]))
+    alike = centres @ centres.T
+    strong = speech >= min(enough, speech.max())
+    for member in np.argsort(-speech, kind="stable"):
+        if speech[member] >= DISTINCT_SECONDS and alike[member, strong].max() < DISTINCT:
+            strong[member] = True
+    heirs = np.flatnonzero(strong)[np.argmax(alike[:, strong], axis=1)]
+    return np.asarray(labels[np.where(strong, np.arange(len(labels)), heirs)[members]], np.int64)

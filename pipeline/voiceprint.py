@@ -1,7 +1,8 @@
-"""Voiceprints: 256 numbers that say whose voice a stretch of speech is.
+"""Voiceprints: 64 numbers that say whose voice a stretch of speech is.
 
 The encoder is Resemblyzer's GE2E network (Wan et al. 2018, arXiv 1710.10467; see `training/voiceprint.py`), run in
-ONNX Runtime. Two voiceprints are compared by their cosine.
+ONNX Runtime. A projection then turns down what rooms, words and emotions change in a voice (linear discriminants;
+see `training/projection.py`). Two voiceprints are compared by their cosine.
 """
 
 from __future__ import annotations
@@ -17,7 +18,9 @@ from numpy.typing import NDArray
 from pipeline.timeline import SAMPLE_RATE
 
 ENCODER = Path(__file__).parent / "models" / "voiceprint" / "encoder.onnx"
-SIZE = 256
+PROJECTION = ENCODER.with_name("projection.npz")
+EMBEDDING_SIZE = 256  # numbers that the encoder gives
+SIZE = 64  # numbers of a voiceprint; 32 tell fewer voices apart, 128 bring the emotions back in
 LONGEST = 1.6  # s; what the encoder was trained on
 SHORTEST = 0.32  # s; less says more about the sound spoken than about the speaker
 MEAN_POWER = 0.03  # mean mel power that every window is scaled to: the encoder takes power, not its logarithm
@@ -36,21 +39,34 @@ def _mel(audio: NDArray[np.float32]) -> NDArray[np.float32]:
 class VoiceEncoder:
     """The network, loaded once a process and shared by all conversations."""
 
-    def __init__(self, encoder: Path = ENCODER) -> None:
+    def __init__(self, encoder: Path = ENCODER, projection: Path = PROJECTION) -> None:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         self._network = onnxruntime.InferenceSession(encoder, options, providers=["CPUExecutionProvider"])
+        with np.load(projection) as arrays:
+            self._mean = arrays["mean"].astype(np.float32)
+            self._axes = arrays["axes"].astype(np.float32)
 
     def encode(self, windows: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
         """Voiceprints (n, SIZE) of unit length, one a window of float32 samples; none depends on the others."""
-        prints = [self._encode(windows[i : i + BATCH]) for i in range(0, len(windows), BATCH)]
-        return np.concatenate(prints) if prints else np.zeros((0, SIZE), np.float32)
+        prints = [self._project(embedding) for embedding in self.embed(windows)]
+        return np.stack(prints) if prints else np.zeros((0, SIZE), np.float32)
 
-    def _encode(self, windows: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
+    def embed(self, windows: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
+        """What the encoder alone makes of the windows: (n, EMBEDDING_SIZE), of unit length, none negative."""
+        embeddings = [self._embed(windows[i : i + BATCH]) for i in range(0, len(windows), BATCH)]
+        return np.concatenate(embeddings) if embeddings else np.zeros((0, EMBEDDING_SIZE), np.float32)
+
+    def _embed(self, windows: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
         mels = [_mel(window) for window in windows]
         lengths = np.array([len(mel) for mel in mels], np.int32)
         batch = np.zeros((lengths.max(), len(mels), mels[0].shape[1]), np.float32)
         for i, mel in enumerate(mels):
             batch[: len(mel), i] = mel
-        (prints,) = self._network.run(["voiceprint"], {"mel": batch, "lengths": lengths})
-        return np.asarray(prints, np.float32)
+        (embeddings,) = self._network.run(["voiceprint"], {"mel": batch, "lengths": lengths})
+        return np.asarray(embeddings, np.float32)
+
+    def _project(self, embedding: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The voiceprint of one embedding: alone, as a product of many could round by how many there are."""
+        voiceprint = (embedding - self._mean) @ self._axes
+        return np.asarray(voiceprint / max(float(np.linalg.norm(voiceprint)), 1e-9), np.float32)

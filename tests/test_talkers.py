@@ -80,7 +80,8 @@ def test_voice_activity_hears_speech_in_their_turns_and_none_between(talker: Tal
         inside = [span for span in heard if span.overlap(turn.start, turn.end) > 0]
         assert sum(span.overlap(turn.start, turn.end) for span in inside) > 0.95 * (turn.end - turn.start)
         assert all(after.start - span.end < 0.3 for span, after in itertools.pairwise(inside))
-        assert inside[0].start > turn.start - 0.1 and inside[-1].end < turn.end + 0.2
+        assert inside[0].start > turn.start - 0.1
+        assert inside[-1].end < turn.end + 0.2
     assert all(any(span.overlap(turn.start, turn.end) for turn in said) for span in heard)
 
 

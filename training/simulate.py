@@ -235,9 +235,7 @@ def _islands(audio: Audio, pause: float) -> list[tuple[int, int]]:
     return islands
 
 
-def _next_speaker(
-    names: list[str], turns: list[SpokenTurn], settings: SimulationSettings, rng: Generator
-) -> str:
+def _next_speaker(names: list[str], turns: list[SpokenTurn], settings: SimulationSettings, rng: Generator) -> str:
     fresh = [name for name in names if all(turn.speaker != name for turn in turns)]
     if fresh:
         return fresh[0]

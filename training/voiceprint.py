@@ -23,7 +23,7 @@ SIZE = 256
 
 
 def gates_in_onnx_order(weights: np.ndarray) -> np.ndarray:
-    """Reorder (4 * SIZE, ...) from torch's gates (input, forget, cell, output) to ONNX's (input, output, forget, cell)."""
+    """Reorder (4 * SIZE, ...) from torch's gates, input-forget-cell-output, to ONNX's, input-output-forget-cell."""
     i, f, c, o = np.split(weights, 4, axis=0)
     return np.concatenate([i, o, f, c], axis=0)
 

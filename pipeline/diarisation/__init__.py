@@ -33,8 +33,8 @@ class Stretch:
 class Unit:
     """At most 0.5 s of speech that gets one speaker, in samples of the conversation.
 
-    `voiceprint`: unit-length float16 (256,) of the window [window, end), which holds the unit and what the same
-    island said before it; None where there was too little to tell.
+    `voiceprint`: unit-length float16 (SIZE,), see `pipeline.voiceprint`, of the window [window, end), which holds the
+    unit and what the same island said before it; None where there was too little to tell.
     """
 
     start: int

@@ -81,7 +81,7 @@ def test_a_distinct_voice_is_a_speaker_after_a_second() -> None:
 
 def test_a_voice_that_might_be_someone_known_takes_longer() -> None:
     memory = SpeakerMemory()
-    doubtful = voice(0.2, 1)
+    doubtful = voice(0.28, 1)
     memory.learn(speech(0, *[ANNA] * 6))
     for i in range(round(NEWCOMER_SECONDS * 2)):
         assert {speaker for speaker, _, _ in told(memory)} == {1}
@@ -134,7 +134,7 @@ def test_the_retired_are_remembered() -> None:
     memory.learn(speech(4, *[BEN] * 6))
     assert [turn.speaker for turn in retire_all(memory)] == [1, 2]
     assert memory.heard == []
-    assert np.linalg.norm(memory.anchors[2]) == pytest.approx(3, abs=1e-2), "an anchor is as long as it remembers"
+    assert np.linalg.norm(memory.anchors[2]) == pytest.approx(3, abs=1e-2), "three seconds of one voice"
     memory.learn(speech(100, BEN))
     assert told(memory) == [(2, 100.0, 100.5)], "at once, as he is no newcomer"
 
@@ -156,6 +156,12 @@ def test_two_known_speakers_turn_out_to_be_one() -> None:
     assert set(memory.anchors) == {1, 3}
     assert memory.anchors[1] == pytest.approx(9 * (ANNA + almost), abs=1e-2)
     assert told(memory) == [(1, 50.0, 50.5)]
+
+
+def test_the_number_of_someone_known_is_never_given_to_another_voice() -> None:
+    memory = SpeakerMemory(anchors={1: 0.5 * ANNA.astype(np.float32), 2: 9 * CLEO.astype(np.float32)})
+    memory.learn(speech(50, *[BEN] * 5))
+    assert told(memory) == [(3, 50.0, 52.5)], "not Anna's, of whom half a second is remembered, and not Cleo's"
 
 
 def test_a_packed_memory_goes_on_the_same() -> None:

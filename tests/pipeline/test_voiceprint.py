@@ -1,0 +1,47 @@
+"""Voiceprints: their shape, their independence of one another, and what they tell apart."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from pipeline.alignment import APART
+from pipeline.timeline import SAMPLE_RATE
+from pipeline.voiceprint import EMBEDDING_SIZE, SHORTEST, SIZE, VoiceEncoder
+from tests.talkers import HIGH, LOW
+
+
+@pytest.fixture(scope="module")
+def encoder() -> VoiceEncoder:
+    return VoiceEncoder()
+
+
+def test_no_windows_give_no_voiceprints(encoder: VoiceEncoder) -> None:
+    assert encoder.encode([]).shape == (0, SIZE)
+    assert encoder.embed([]).shape == (0, EMBEDDING_SIZE)
+
+
+def test_voiceprints_have_unit_length_even_of_silence(encoder: VoiceEncoder) -> None:
+    silence = np.zeros(round(SHORTEST * SAMPLE_RATE), np.float32)
+    prints = encoder.encode([LOW.say(0.7, seed=1), silence])
+    assert prints.shape == (2, SIZE)
+    assert prints.dtype == np.float32
+    assert np.linalg.norm(prints, axis=1) == pytest.approx(1, abs=1e-5)
+
+
+def test_a_voiceprint_does_not_depend_on_its_company(encoder: VoiceEncoder) -> None:
+    windows = [LOW.say(seconds, seed=2) for seconds in (0.4, 1.6, 0.9, 1.2, 0.5)]
+    together = encoder.encode(windows)
+    alone = np.concatenate([encoder.encode([window]) for window in windows])
+    assert together == pytest.approx(alone, abs=1e-5)
+
+
+def test_loudness_does_not_matter(encoder: VoiceEncoder) -> None:
+    audio = HIGH.say(1.6, seed=3)
+    loud, soft = encoder.encode([audio, audio / 8])
+    assert loud @ soft == pytest.approx(1, abs=1e-3)
+
+
+def test_one_voice_is_nearer_to_itself_than_to_another_whatever_it_says(encoder: VoiceEncoder) -> None:
+    low, low_again, high = encoder.encode([LOW.say(1.6, seed=4), LOW.say(1.6, seed=5), HIGH.say(1.6, seed=4)])
+    assert float(low @ low_again) > 1 - APART > float(low @ high)
