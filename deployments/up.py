@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import importlib.util
 import logging
 import os
@@ -208,6 +209,7 @@ def _serve(settings: Settings) -> Iterator[None]:
 
     from deployments.app import build
 
+    logging.getLogger("ray.serve").setLevel(logging.ERROR)
     try:
         serve.start(
             http_options={"host": settings.host, "port": settings.port},
@@ -225,9 +227,14 @@ def _serve(settings: Settings) -> Iterator[None]:
 
 @contextmanager
 def _process(command: list[str], environment: dict[str, str] | None) -> Iterator[subprocess.Popen[bytes]]:
-    """A process in a group of its own, so that Ctrl-C reaches it through us, in order."""
+    """A process in a group of its own, so that Ctrl-C reaches it through us, in order; it does not outlive us."""
     process = subprocess.Popen(
-        command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, start_new_session=True
+        command,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        start_new_session=True,
+        preexec_fn=_end_with_parent if sys.platform == "linux" else None,
     )
     try:
         yield process
@@ -238,6 +245,11 @@ def _process(command: list[str], environment: dict[str, str] | None) -> Iterator
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+
+
+def _end_with_parent() -> None:
+    """Have the kernel send SIGTERM when the parent is gone, even by SIGKILL (prctl(2), PR_SET_PDEATHSIG)."""
+    ctypes.CDLL(None).prctl(1, signal.SIGTERM)
 
 
 def _page_environment(settings: Settings) -> dict[str, str]:

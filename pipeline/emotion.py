@@ -22,13 +22,7 @@ WEIGHTS = "model.keras"
 METADATA = "model.json"
 
 LONGEST = 4.0  # s; of a longer fragment its last so many seconds are heard: the question is how someone sounds now
-BATCHES = (
-    1,
-    2,
-    4,
-    8,
-    16,
-)  # one traced function each: a batch is padded to the next size, a larger one is cut up
+BATCHES = (1, 4, 16)  # one traced function each: a batch is padded to the next size, a larger one is cut up
 
 # Where each emotion lies on the circumplex of affect, (valence, arousal), after figure 4 of Russell 1980
 # (doi 10.1037/h0077714), to one decimal. His 28 words lack two of ours: disgust is put beside "annoyed" and
