@@ -31,7 +31,7 @@ lock:
 	uv pip compile --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11 -c requirements/test.lock -o requirements/run.lock pyproject.toml
 
 .venv/%.done: requirements/%.lock pyproject.toml
-	@$(PYTHON) -c 'import sys, venv; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 13))' 2>/dev/null || \
+	@$(PYTHON) -c 'import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 13))' 2>/dev/null || \
 	  { echo "ToneTrack needs Python 3.11 or 3.12 with venv; '$(PYTHON)' is not one. Try: make PYTHON=python3.11 $(MAKECMDGOALS)"; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@echo "Installing what requirements/$*.lock names (a few minutes the first time) ..."

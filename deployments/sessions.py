@@ -122,7 +122,7 @@ class SessionActor:
 
     async def _warn(self, session: str) -> None:
         message = "Hearing has come to a halt. The sound is safe, and hearing goes on by itself as soon as it can."
-        with suppress(RedisError, UnknownSession):
+        with suppress(RedisError):
             await self._store.warn(session, Warned(code="stuck", message=message))
 
     @staticmethod

@@ -24,7 +24,7 @@ class Settings(BaseSettings):
     )
 
     redis_url: SecretStr | None = Field(None, description="redis:// URL; none: an embedded Redis is started")
-    retention: float = Field(86_400, gt=0, description="seconds without use after which a session is erased")
+    retention: float = Field(86_400, gt=0, description="seconds after its last sound at which a session is erased")
 
     max_sessions: int = Field(64, ge=1, description="live recorders per ingress replica; more are asked to wait")
     max_frame_bytes: int = Field(65_536, ge=3_200, description="largest audio frame on the WebSocket")

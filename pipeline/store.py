@@ -1,7 +1,7 @@
 """Everything ToneTrack remembers of a session, in Redis.
 
-Five keys a session, all in one hash slot (`{id}`), all of which expire together after `retention` seconds without
-use:
+Five keys a session, all in one hash slot (`{id}`), all of which expire `retention` seconds after anything was last
+added to the session:
 
     tonetrack:{id}           hash    purpose, consent, hashed keys, who records, how far everything is
     tonetrack:{id}:audio     stream  the journal: PCM frames that no snapshot covers yet
@@ -9,8 +9,8 @@ use:
     tonetrack:{id}:snapshot  string  the conversation's state up to a frame
     tonetrack:{id}:events    stream  what was published, for every reader
 
-Writes that must happen once are Lua scripts that compare before they write, so that a retry after a lost answer, a
-second recorder or a replayed hop changes nothing.
+Writes that must happen once are Lua scripts (`scripts/`) that compare before they write, so that a retry after a lost
+answer, a second recorder or a replayed hop changes nothing, and an erased session stays erased.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 from typing import Any, Final
 
 from pydantic import BaseModel, Field
@@ -34,6 +35,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from pipeline.events import Event, SessionStarted, Warned, parse
 from pipeline.timeline import Timeline
 
+SCRIPTS: Final = Path(__file__).parent / "scripts"
 PURPOSES: Final = ("therapy", "research", "teaching", "team meeting", "personal")
 FOLLOW_BLOCK_MS: Final = 5_000  # a reader's wait for the next event before it asks again
 
@@ -98,7 +100,7 @@ class SessionRecord(BaseModel):
     purpose: str
     created_at: float = Field(description="Unix seconds; consent was declared then")
     stopped: bool
-    expires_in: float = Field(description="seconds until everything is erased, counted anew with every use")
+    expires_in: float = Field(description="seconds until everything is erased, counted anew whenever sound is added")
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,45 +135,6 @@ class Frame:
     arrived_at: float
 
 
-_APPEND = """
-local session, journal = KEYS[1], KEYS[2]
-local owner = redis.call('HGET', session, 'connection')
-if not owner then return {'unknown', 0} end
-if redis.call('HGET', session, 'stopped') then return {'over', 0} end
-if owner ~= ARGV[1] then return {'taken', 0} end
-local field, frame = 'next_' .. ARGV[2], tonumber(ARGV[3])
-local expected = tonumber(redis.call('HGET', session, field) or '0')
-if frame > expected then return {'gap', expected} end
-if frame < expected then return {'seen', expected} end
-redis.call('XADD', journal, (frame + 1) .. '-0', 'data', ARGV[4], 'at', ARGV[5])
-redis.call('HSET', session, field, frame + 1)
-if ARGV[2] == 'audio' then redis.call('HINCRBY', session, 'samples', string.len(ARGV[4]) / 2) end
-redis.call('PEXPIRE', session, ARGV[6])
-redis.call('PEXPIRE', journal, ARGV[6])
-return {'ok', expected + 1}
-"""
-
-_PUBLISH = """
-local session, events = KEYS[1], KEYS[2]
-if redis.call('EXISTS', session) == 0 then return 'unknown' end
-local step = tonumber(ARGV[1])
-if step <= tonumber(redis.call('HGET', session, 'published') or '-1') then return 'seen' end
-for i = 3, #ARGV do redis.call('XADD', events, '*', 'event', ARGV[i]) end
-redis.call('HSET', session, 'published', step)
-redis.call('PEXPIRE', session, ARGV[2])
-redis.call('PEXPIRE', events, ARGV[2])
-return 'ok'
-"""
-
-_SNAPSHOT = """
-local session, snapshot, journal = KEYS[1], KEYS[2], KEYS[3]
-if redis.call('EXISTS', session) == 0 then return 'unknown' end
-redis.call('SET', snapshot, ARGV[1], 'PX', ARGV[3])
-redis.call('XTRIM', journal, 'MINID', (tonumber(ARGV[2]) + 1) .. '-0')
-return 'ok'
-"""
-
-
 def connect(url: str) -> Redis:
     """A client that rides out a short absence of Redis. Raises `ValueError` for a URL that is not Redis's."""
     return Redis.from_url(
@@ -185,15 +148,16 @@ def connect(url: str) -> Redis:
 
 
 class SessionStore:
-    """Sessions in Redis. `retention`: seconds without use after which a session is erased."""
+    """Sessions in Redis. `retention`: seconds after which a session is erased, from when anything was last added."""
 
     def __init__(self, redis: Redis, retention: float) -> None:
         # Typed loosely: redis-py types every answer for all of its decoding modes at once; here it is always bytes.
         self._redis: Any = redis
         self.retention_ms = round(retention * 1000)
-        self._append = redis.register_script(_APPEND)
-        self._publish = redis.register_script(_PUBLISH)
-        self._save = redis.register_script(_SNAPSHOT)
+        self._append, self._claim, self._publish, self._save, self._stop = (
+            redis.register_script((SCRIPTS / f"{name}.lua").read_text())
+            for name in ("append", "claim", "publish", "snapshot", "stop")
+        )
 
     async def ping(self) -> None:
         """Raises `redis.RedisError` while Redis does not answer."""
@@ -241,16 +205,16 @@ class SessionStore:
 
     async def claim(self, session: str, codec: Codec) -> Claim:
         """Become the one recorder of a session. Raises `UnknownSession`, `SessionOver`, `OtherCodec`."""
-        if (await self.record(session)).stopped:
-            raise SessionOver(session)
-        key, connection = _key(session), secrets.token_hex(8)
-        await self._redis.hsetnx(key, "codec", codec)
-        await self._redis.hset(key, "connection", connection)
-        fields = ["codec", f"next_{codec}", f"next_{Codec.PCM16}", "samples"]
-        recorded, next_frame, next_audio, samples = await self._redis.hmget(key, fields)
-        if recorded.decode() != codec:
-            raise OtherCodec(Codec(recorded.decode()))
-        return Claim(connection, int(next_frame or 0), int(next_audio or 0), int(samples or 0))
+        connection = secrets.token_hex(8)
+        outcome, recorded, *reached = await self._claim(keys=[_key(session)], args=[connection, codec])
+        match outcome:
+            case b"unknown":
+                raise UnknownSession(session)
+            case b"over":
+                raise SessionOver(session)
+            case b"other":
+                raise OtherCodec(Codec(recorded.decode()))
+        return Claim(connection, *reached)
 
     async def append(self, session: str, connection: str, codec: Codec, frame: Frame) -> int:
         """Write a frame to the journal, once; returns the number of the next.
@@ -308,10 +272,9 @@ class SessionStore:
         return bool(outcome == b"ok")
 
     async def warn(self, session: str, warning: Warned) -> None:
-        """Publish a warning, outside of any step. Raises `UnknownSession`."""
-        await self.record(session)
+        """Publish a warning, outside of any step; a session without events gets none."""
         text = warning.model_copy(update={"published_at": time.time()}).model_dump_json()
-        await self._redis.xadd(_key(session, "events"), {"event": text})
+        await self._redis.xadd(_key(session, "events"), {"event": text}, nomkstream=True)
 
     async def events(self, session: str, after: str = "0") -> list[tuple[str, Event]]:
         """All events after a stream entry, with their entry ids."""
@@ -354,8 +317,8 @@ class SessionStore:
 
     async def stop(self, session: str) -> None:
         """Let nothing more be added. Raises `UnknownSession`."""
-        await self.record(session)
-        await self._redis.hset(_key(session), "stopped", time.time())
+        if await self._stop(keys=[_key(session)], args=[time.time()]) == b"unknown":
+            raise UnknownSession(session)
 
     async def forget_audio(self, session: str) -> None:
         """Delete all sound of a session that has ended, and the state that held some of it."""

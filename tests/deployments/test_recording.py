@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import Any
 
 import numpy as np
 import pytest
+from websockets.asyncio.client import connect
 
 from deployments.client import Recorder, RecordingRefused, open_session
-from deployments.protocol import Close
+from deployments.protocol import Close, Hello, pack_frame
 from deployments.recorder import lag_of
 from pipeline.events import parse
 from pipeline.timeline import EMOTIONS, HOP_SECONDS, SAMPLE_RATE, UNSURE, Timeline
-from tests.service import Pcm, Service, assert_same, frames, record
+from tests.service import Pcm, Service, assert_same, frames, record, silence
 from tests.talkers import Said
 
 HALF = 3.0  # s of wall clock: about the middle of the conversation at four times its pace
@@ -105,6 +107,22 @@ async def test_webm_is_heard_and_survives_a_broken_line(service: Service, small_
     timeline = await session.get()
     assert timeline["speakers"] == [1, 2]
     assert_same(timeline, await whole.get())
+
+
+async def test_webm_can_be_finished_by_who_has_no_more_to_send(service: Service, small_conversation: Any) -> None:
+    """A page that was reloaded cannot go on with the stream of its old MediaRecorder, but it can stop the session."""
+    session = await open_session(service.api, "research")
+    hello = Hello(key=session.recorder_key, codec="webm").model_dump_json(exclude_none=True)
+    async with connect(session.socket) as socket:
+        await socket.send(hello)
+        number = 0
+        async for frame in frames(small_conversation[0], "webm", pace=0):
+            await socket.send(pack_frame(number, frame))
+            number += 1
+        while json.loads(await socket.recv()).get("next_frame") != number:
+            pass
+    assert await Recorder(session, "webm").record(frames(silence(0))) == pytest.approx(24, abs=1)
+    assert (await session.get())["speakers"] == [1, 2]
 
 
 async def test_neighbours_do_not_change_each_other(service: Service, small_conversation: Any, undisturbed: Any) -> None:

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 import redis
 
-from pipeline.events import HopHeard, SessionEnded
+from pipeline.events import HopHeard, SessionEnded, Warned
 from pipeline.store import (
     Codec,
     Frame,
@@ -164,12 +164,15 @@ async def test_erasing_leaves_nothing(store: SessionStore, session: NewSession, 
         store.append(session.id, claim.connection, Codec.PCM16, Frame(1, b"cd", 1.0)),
         store.publish(session.id, 9, [HopHeard(speech=False)]),
         store.timeline(session.id),
+        store.claim(session.id, Codec.PCM16),
+        store.stop(session.id),
     ):
         with pytest.raises(UnknownSession):
             await attempt
     await store.save_snapshot(session.id, b"late", 1)
+    await store.warn(session.id, Warned(code="late", message="Too late."))
     with redis.Redis.from_url(url) as raw:
-        assert not list(raw.scan_iter(f"*{session.id}*")), "a late snapshot brought an erased session back"
+        assert not list(raw.scan_iter(f"*{session.id}*")), "something late brought an erased session back"
 
 
 async def test_everything_expires_together(url: str) -> None:

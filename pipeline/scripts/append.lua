@@ -1,0 +1,18 @@
+-- Writes one frame to a journal, once.
+-- KEYS: session, journal. ARGV: connection, codec, frame number, bytes, arrival, milliseconds to live.
+-- Answers with an outcome and the number of the frame that is expected next.
+local session, journal = KEYS[1], KEYS[2]
+local owner = redis.call('HGET', session, 'connection')
+if not owner then return {'unknown', 0} end
+if redis.call('HGET', session, 'stopped') then return {'over', 0} end
+if owner ~= ARGV[1] then return {'taken', 0} end
+local field, frame = 'next_' .. ARGV[2], tonumber(ARGV[3])
+local expected = tonumber(redis.call('HGET', session, field) or '0')
+if frame > expected then return {'gap', expected} end
+if frame < expected then return {'seen', expected} end
+redis.call('XADD', journal, (frame + 1) .. '-0', 'data', ARGV[4], 'at', ARGV[5])
+redis.call('HSET', session, field, frame + 1)
+if ARGV[2] == 'audio' then redis.call('HINCRBY', session, 'samples', string.len(ARGV[4]) / 2) end
+redis.call('PEXPIRE', session, ARGV[6])
+redis.call('PEXPIRE', journal, ARGV[6])
+return {'ok', expected + 1}
