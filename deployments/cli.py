@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
 from pydantic import ValidationError
+from pydantic_settings import SettingsError
 from rich.console import Console
 
 from deployments.settings import Settings
@@ -22,6 +24,7 @@ app = typer.Typer(
 app.registered_commands += training.registered_commands
 app.registered_groups += training.registered_groups
 console = Console(stderr=True)
+NOT_SETTINGS = {"TONETRACK_DATA", "TONETRACK_CHROMIUM"}  # read by training and by the tests
 
 
 @app.command()
@@ -92,15 +95,22 @@ def config() -> None:
     values = settings.model_dump(mode="json")
     for name, field in Settings.model_fields.items():
         text = f"  # {field.description}" if field.description else ""
-        typer.echo(f"TONETRACK_{name.upper()}={json.dumps(values[name])}{text}")
+        value = values[name]
+        shown = "" if value is None else value if isinstance(value, str) else json.dumps(value)
+        typer.echo(f"TONETRACK_{name.upper()}={shown}{text}")
 
 
 def _settings(**given: Any) -> Settings:
+    known = {f"TONETRACK_{name.upper()}" for name in Settings.model_fields} | NOT_SETTINGS
+    if strange := sorted(name for name in os.environ if name.startswith("TONETRACK_") and name not in known):
+        _fail(f"There is no setting {', '.join(strange)}; `tonetrack config` lists all there are.")
     try:
         return Settings(**{name: value for name, value in given.items() if value is not None})
+    except SettingsError as error:
+        _fail(f'{error}: a list is written as JSON, for instance ["https://example.org"].')
     except ValidationError as error:
         mistakes = (
-            f"TONETRACK_{'.'.join(str(part) for part in mistake['loc']).upper()}: {mistake['msg']}"
+            ".".join(("TONETRACK", *map(str, mistake["loc"]))).replace(".", "_", 1).upper() + f": {mistake['msg']}"
             for mistake in error.errors()
         )
         _fail("; ".join(mistakes) + ". See `tonetrack config`.")

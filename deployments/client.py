@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import secrets
 from collections import deque
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -84,7 +85,9 @@ class Session:
             async for line in answer.aiter_lines():
                 if line.startswith("id: "):
                     entry = line[4:]
-                elif line.startswith("data: ") and '"session.erased"' not in line:
+                elif line == "event: session.erased":
+                    return
+                elif line.startswith("data: "):
                     yield entry, parse(line[6:])
 
     @property
@@ -111,6 +114,7 @@ class Recorder:
         self._over = False
         self._changed = asyncio.Condition()
         self._socket: ClientConnection | None = None
+        self._name = secrets.token_hex(8)
         self.reconnects = 0
 
     async def record(self, frames: AsyncIterator[bytes]) -> float:
@@ -158,7 +162,9 @@ class Recorder:
         async with connect(self._session.socket, max_size=None, ping_interval=None) as socket:
             self._socket = socket
             pcm = {"sample_rate": 16_000, "channels": 1} if self._codec == "pcm16" else {}
-            hello = Hello.model_validate({"key": self._session.recorder_key, "codec": self._codec, **pcm})
+            hello = Hello.model_validate(
+                {"key": self._session.recorder_key, "codec": self._codec, "recorder": self._name, **pcm}
+            )
             await socket.send(hello.model_dump_json(exclude_none=True))
             welcome = from_server.validate_json(await socket.recv())
             if isinstance(welcome, Stopped):

@@ -11,12 +11,16 @@ from pipeline.store import SessionStore
 
 @dataclass
 class Context:
-    """Settings, the store, the session actors; `recorders`: live WebSockets of this replica."""
+    """Settings, the store, the session actors.
+
+    `recorders`: connections of this replica that may record; `waiting`: those that have not said hello yet.
+    """
 
     settings: Settings
     store: SessionStore
     pool: SessionPool
     recorders: int = 0
+    waiting: int = 0
 
     @property
     def full(self) -> bool:

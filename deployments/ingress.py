@@ -9,9 +9,8 @@ from ray.serve.handle import DeploymentHandle
 from deployments.context import Context
 from deployments.routes import audio, health, sessions
 from deployments.routes.errors import explain_errors
-from deployments.sessions import SessionPool
+from deployments.sessions import SessionPool, open_store
 from deployments.settings import Settings
-from pipeline.store import SessionStore, connect
 
 
 def build_api(context: Context) -> FastAPI:
@@ -19,6 +18,8 @@ def build_api(context: Context) -> FastAPI:
     api = FastAPI(
         title="ToneTrack",
         version="1",
+        docs_url=None,  # its pages load their scripts from elsewhere; `/openapi.json` is complete
+        redoc_url=None,
         description="Live speech emotion, per speaker. A reading says how someone sounds, not how they feel.",
     )
     api.state.context = context
@@ -33,8 +34,7 @@ class Ingress:
     """Serves the API over the session actors, which it makes on start."""
 
     def __init__(self, settings: Settings, diariser: DeploymentHandle, recogniser: DeploymentHandle) -> None:
-        store = SessionStore(connect(settings.redis_address), settings.retention)
-        self._context = Context(settings, store, SessionPool(settings, diariser, recogniser))
+        self._context = Context(settings, open_store(settings), SessionPool(settings, diariser, recogniser))
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         return build_api(self._context)

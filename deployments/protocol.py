@@ -41,7 +41,10 @@ class _Message(BaseModel):
 
 
 class Hello(_Message):
-    """The recorder's first message. Rate and channels go with pcm16 alone; webm says its own."""
+    """The recorder's first message. Rate and channels go with pcm16 alone; webm says its own.
+
+    `recorder`: what a recorder calls itself, at random, on all of its connections, so that they are known as one.
+    """
 
     type: Literal["hello"] = "hello"
     protocol: Literal[1] = 1
@@ -49,6 +52,7 @@ class Hello(_Message):
     codec: Literal["pcm16", "webm"] = "pcm16"
     sample_rate: Literal[16000] | None = None
     channels: Literal[1] | None = None
+    recorder: Annotated[str, Field(pattern=r"^[0-9A-Za-z_-]{8,64}$")] | None = None
 
 
 class Ping(_Message):

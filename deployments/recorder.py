@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import os
 import signal
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -50,8 +51,6 @@ def record_live(
     """Record to the end (a file's, or Ctrl-C), showing the speakers meanwhile. Raises `CannotRecord`."""
 
     async def run() -> Any:
-        if file:
-            next(decode(file), None)  # what is no audio opens no session
         session = await open_session(server, purpose, name or (file.name if file else "microphone"))
         console.print(f"session {session.id}   viewer key {session.viewer_key}", highlight=False)
         interrupted = asyncio.Event()
@@ -71,6 +70,7 @@ def record_live(
         return await session.get()
 
     try:
+        _check(file, output)
         timeline = asyncio.run(run())
     except UndecodableAudio as error:
         raise CannotRecord(str(error)) from error
@@ -82,6 +82,24 @@ def record_live(
         raise CannotRecord(f"No service answers at {server} ({error}); is `tonetrack up` running?") from error
     if output:
         output.write_text(json.dumps(timeline, indent=1) + "\n")
+
+
+def _check(file: Path | None, output: Path | None) -> None:
+    """Find out what cannot be recorded or kept before a session is opened for it."""
+    if output and not os.access(output.parent, os.W_OK):
+        raise CannotRecord(f"{output} cannot be written: there is no folder {output.parent} that you may write to.")
+    if file:
+        next(decode(file), None)
+    else:
+        _sounddevice()
+
+
+def _sounddevice() -> Any:
+    try:
+        import sounddevice
+    except (ImportError, OSError) as error:
+        raise CannotRecord("Recording the microphone here needs `pip install sounddevice` (and PortAudio).") from error
+    return sounddevice
 
 
 def file_frames(file: Path) -> Iterator[Pcm]:
@@ -108,10 +126,7 @@ async def paced(blocks: Iterator[Pcm], pace: float) -> AsyncIterator[Pcm]:
 
 async def microphone_frames() -> AsyncIterator[Pcm]:
     """The default microphone in blocks of FRAME samples, without end. Raises `CannotRecord`."""
-    try:
-        import sounddevice
-    except (ImportError, OSError) as error:
-        raise CannotRecord("Recording the microphone here needs `pip install sounddevice` (and PortAudio).") from error
+    sounddevice = _sounddevice()
     loop = asyncio.get_running_loop()
     blocks: asyncio.Queue[Pcm] = asyncio.Queue()
 

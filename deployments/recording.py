@@ -40,9 +40,9 @@ class Recording(Protocol):
         ...
 
 
-async def open_recording(context: Context, session: str, codec: Codec) -> Recording:
+async def open_recording(context: Context, session: str, codec: Codec, recorder: str | None) -> Recording:
     """Claim a session for this connection. Raises the store's errors."""
-    claim = await context.store.claim(session, codec)
+    claim = await context.store.claim(session, codec, recorder)
     if codec is Codec.PCM16:
         return PcmRecording(context, session, claim)
     recording = WebmRecording(context, session, claim)
@@ -74,7 +74,7 @@ class _Journal:
             await asyncio.sleep(0.5)
 
     async def stop(self) -> float:
-        await self._store.stop(self._session)
+        await self._store.stop(self._session, self._claim.connection)
         seconds: float = await self._actor.finish.remote(self._session)
         return seconds
 

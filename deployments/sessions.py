@@ -24,15 +24,16 @@ from deployments.gather import Gatherer
 from deployments.settings import Settings
 from pipeline.conversation import Conversation, Hop
 from pipeline.diarisation import Observation, Stretch
-from pipeline.events import Warned
+from pipeline.events import SessionEnded, Warned
 from pipeline.fragments import Impression
 from pipeline.store import Codec, Frame, SessionStore, UnknownSession, connect
 from pipeline.timeline import SAMPLE_RATE
 
 NAMESPACE = "tonetrack"
 FIRST_RETRY, LAST_RETRY = 0.5, 10.0  # s after a failure, before the conversation is restored; doubles up to the last
+SOUND_MARGIN = 60.0  # s
+LAST_STEP = 2**31  # above every hop
 STUCK = 3  # failures in a row after which those who watch are told
-IDLE_SECONDS = 120.0  # without a frame, after which a conversation leaves memory; its snapshot stays
 
 logger = logging.getLogger("ray.serve")
 
@@ -49,6 +50,7 @@ class _Live:
     """A conversation in memory: what waits to be heard, and the task that hears it."""
 
     inbox: asyncio.Queue[Frame | _End] = field(default_factory=asyncio.Queue)
+    ending: _End | None = None
     task: asyncio.Task[None] | None = None
 
 
@@ -57,7 +59,7 @@ class SessionActor:
 
     def __init__(self, settings: Settings, diariser: DeploymentHandle, recogniser: DeploymentHandle) -> None:
         self._settings = settings
-        self._store = SessionStore(connect(settings.redis_address), settings.retention)
+        self._store = open_store(settings)
         self._live: dict[str, _Live] = {}
         self._observe: Gatherer[Stretch, Observation] = Gatherer(diariser.observe.remote)
         self._read: Gatherer[Any, Impression] = Gatherer(recogniser.read.remote)
@@ -76,9 +78,10 @@ class SessionActor:
 
     async def drop(self, session: str) -> None:
         """Forget a session that was erased."""
-        live = self._live.pop(session, None)
-        if live and live.task:
-            live.task.cancel()
+        if live := self._live.pop(session, None):
+            self._answer(live, live.ending, UnknownSession(session))
+            if live.task:
+                live.task.cancel()
 
     async def ready(self) -> bool:
         """Answers once the actor is up."""
@@ -99,13 +102,14 @@ class SessionActor:
                 conversation = await self._restore(session)
                 while pending or (pending := await self._next(live)):
                     if isinstance(pending, _End):
+                        live.ending = pending
                         seconds = await self._conclude(session, conversation)
                         self._answer(live, pending, seconds)
                         break
                     await self._catch_up(session, conversation, pending)
                     pending, failures = None, 0
-                else:
-                    await self._store.save_snapshot(session, conversation.pack(), conversation.next_frame)
+                if pending is None and live.inbox.empty() and await self._store.waits(session, conversation.next_frame):
+                    await self._abandon(session, conversation)
                 if live.inbox.empty():
                     break
             except UnknownSession as error:
@@ -125,11 +129,10 @@ class SessionActor:
         with suppress(RedisError):
             await self._store.warn(session, Warned(code="stuck", message=message))
 
-    @staticmethod
-    async def _next(live: _Live) -> Frame | _End | None:
-        """What came next, or None after a long silence."""
+    async def _next(self, live: _Live) -> Frame | _End | None:
+        """What came next, or None when the recorder has been away for so long that it is not expected back."""
         try:
-            return await asyncio.wait_for(live.inbox.get(), IDLE_SECONDS)
+            return await asyncio.wait_for(live.inbox.get(), self._settings.abandon)
         except TimeoutError:
             return None
 
@@ -174,10 +177,20 @@ class SessionActor:
         impressions = await asyncio.gather(*(self._read(conversation.audio(fragment)) for fragment in fragments))
         await self._store.publish(session, hop.number, conversation.conclude(hop, fragments, impressions))
 
+    async def _abandon(self, session: str, conversation: Conversation) -> None:
+        """End a session whose recorder does not come back, so that its sound does not stay."""
+        await self._store.stop(session)
+        await self._conclude(session, conversation)
+
     async def _conclude(self, session: str, conversation: Conversation) -> float:
         if (ended := await self._store.ended_at(session)) is not None:
             return ended
         await self._catch_up(session, conversation, None)
+        newest = await self._store.newest(session)
+        if conversation.samples == 0 and newest is not None and newest.heard_until > 0:
+            # The sound has expired with nobody here to conclude; what was heard of it stands.
+            await self._store.publish(session, LAST_STEP, [SessionEnded(heard_until=newest.heard_until)])
+            return newest.heard_until
         seconds = conversation.samples / SAMPLE_RATE
         last = conversation.finish()
         await self._hop(session, conversation, last)
@@ -186,16 +199,23 @@ class SessionActor:
         return seconds
 
 
+def open_store(settings: Settings) -> SessionStore:
+    """The store that the settings name. Sound outlives an absent recorder a little, for whoever concludes."""
+    return SessionStore(connect(settings.redis_address), settings.retention, settings.abandon + SOUND_MARGIN)
+
+
 class SessionPool:
     """The named session actors, made by whoever needs them first. A session's actor: rendezvous hashing."""
 
     def __init__(self, settings: Settings, diariser: DeploymentHandle, recogniser: DeploymentHandle) -> None:
         actor: Any = ray.remote(SessionActor)
+        # Actors of other settings are others: they go on with what they hold, and new connections come to these.
+        of = hashlib.sha256(settings.model_dump_json().encode()).hexdigest()[:8]
         options: dict[str, Any] = {"namespace": NAMESPACE, "lifetime": "detached", "get_if_exists": True, "num_cpus": 0}
         lasting: dict[str, Any] = {"max_restarts": -1, "max_task_retries": -1, "max_concurrency": 10_000}
         self._actors: dict[str, ActorHandle] = {
             name: actor.options(name=name, **options, **lasting).remote(settings, diariser, recogniser)
-            for name in (f"sessions-{number}" for number in range(settings.session_actors))
+            for name in (f"sessions-{of}-{number}" for number in range(settings.session_actors))
         }
 
     def actor(self, session: str) -> ActorHandle:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 Port = Annotated[int, Field(ge=1, le=65_535)]
@@ -24,9 +24,15 @@ class Settings(BaseSettings):
     )
 
     redis_url: SecretStr | None = Field(None, description="redis:// URL; none: an embedded Redis is started")
-    retention: float = Field(86_400, gt=0, description="seconds after its last sound at which a session is erased")
+    retention: float = Field(
+        86_400, ge=60, le=3e8, description="seconds after its last sound at which a session is erased"
+    )
+    abandon: float = Field(
+        600, ge=10, le=3e8, description="seconds without a recorder after which a session ends and its sound is erased"
+    )
 
     max_sessions: int = Field(64, ge=1, description="live recorders per ingress replica; more are asked to wait")
+    max_waiting: int = Field(256, ge=1, description="connections per ingress replica that have not said hello yet")
     max_frame_bytes: int = Field(65_536, ge=3_200, description="largest audio frame on the WebSocket")
     heartbeat: float = Field(10, gt=0, description="seconds between a recorder's signs of life; three missing close")
 
@@ -40,6 +46,24 @@ class Settings(BaseSettings):
     emotion_cpus: float = Field(0.5, ge=0)
     emotion_gpus: float = Field(0, ge=0, description="GPUs of one emotion replica; a fraction shares a card")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "WARNING"
+
+    @field_validator("redis_url", mode="before")
+    @classmethod
+    def _empty_is_none(cls, url: object) -> object:
+        return url or None
+
+    @field_validator("api_url")
+    @classmethod
+    def _speaks_http(cls, url: str) -> str:
+        if url and not url.startswith(("http://", "https://")):
+            raise ValueError("an API URL starts with http:// or https://")
+        return url
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Settings:
+        if self.emotion_min_replicas > self.emotion_max_replicas:
+            raise ValueError("emotion_min_replicas is above emotion_max_replicas")
+        return self
 
     @field_validator("redis_url")
     @classmethod

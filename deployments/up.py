@@ -51,27 +51,30 @@ def run(settings: Settings, dashboard: bool, say: Callable[[str], None]) -> None
     """Start everything, say where the page is, wait for Ctrl-C or SIGTERM, end everything. Raises `CannotStart`."""
     _check_machine(settings)
     os.environ.update({name: value for name, value in QUIET_WORKERS.items() if name not in os.environ})
-    with _StopSignals() as signals, ExitStack() as stack:
+    mine: list[subprocess.Popen[bytes]] = []
+    with _StopSignals(say) as signals, ExitStack() as stack:
         if settings.redis_url is None:
             say("starting Redis")
-            address = stack.enter_context(_embedded_redis())
+            address, store = stack.enter_context(_embedded_redis())
+            mine.append(store)
             settings = settings.model_copy(update={"redis_url": SecretStr(address)})
         else:
             _check_redis(settings.redis_address)
         say("starting the page")
         page = stack.enter_context(_process([sys.executable, "-m", "ui.server"], _page_environment(settings)))
+        mine.append(page)
         say("starting Ray")
         stack.enter_context(_ray(dashboard))
         signals.listen()  # Ray has a handler of its own for SIGTERM, which aborts
         say("loading the models")
-        stack.enter_context(_serve(settings))
+        _serve(settings)
         say("waiting for the page")
         _wait_for(f"{_url(settings.host, settings.ui_port)}/", page)
         say("")
         print(f"ToneTrack listens at {_url(settings.host, settings.ui_port)}/   (Ctrl-C ends it)", flush=True)
-        while page.poll() is None:
+        while all(process.poll() is None for process in mine):
             time.sleep(0.2)
-        raise CannotStart(f"The page's server ended by itself (status {page.returncode}); start again.")
+        raise CannotStart("Redis ended by itself." if page.poll() is None else "The page's server ended by itself.")
 
 
 def free_port() -> int:
@@ -108,14 +111,15 @@ def _check_redis(url: str) -> None:
     try:
         with redis.Redis.from_url(url, socket_connect_timeout=3) as client:
             client.ping()
-    except (redis.RedisError, OSError) as error:
-        raise CannotStart(f"No Redis answers at TONETRACK_REDIS_URL: {error}.") from error
+    except (redis.RedisError, OSError, ValueError) as error:
+        raise CannotStart(f"No Redis answers at TONETRACK_REDIS_URL: {str(error).rstrip('.')}.") from error
 
 
 class _StopSignals:
     """Ctrl-C and SIGTERM end the block, once, wherever it stands; a second one does not cut the ending short."""
 
-    def __init__(self) -> None:
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self._say = say
         self._before: dict[signal.Signals, Any] = {}
         self._asked = False
 
@@ -137,11 +141,12 @@ class _StopSignals:
     def _ask(self, *_: object) -> None:
         if not self._asked:
             self._asked = True
+            self._say("stopping")
             raise KeyboardInterrupt
 
 
 @contextmanager
-def _embedded_redis() -> Iterator[str]:
+def _embedded_redis() -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
     """A Redis of our own behind a socket for this user alone. It writes nothing to disk: it holds people's sound."""
     import redis
 
@@ -170,7 +175,7 @@ def _embedded_redis() -> Iterator[str]:
                     if server.poll() is not None or time.monotonic() > deadline:
                         raise CannotStart(f"The embedded Redis does not start: {error}.") from error
                     time.sleep(0.02)
-            yield f"unix://{path}"
+            yield f"unix://{path}", server
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -203,8 +208,8 @@ def _ray(dashboard: bool) -> Iterator[None]:
         ray.shutdown()
 
 
-@contextmanager
-def _serve(settings: Settings) -> Iterator[None]:
+def _serve(settings: Settings) -> None:
+    """Deploy the graph and wait until it serves. It ends with its Ray: what it holds, it holds in Redis."""
     from ray import serve
 
     from deployments.app import build
@@ -215,14 +220,10 @@ def _serve(settings: Settings) -> Iterator[None]:
             http_options={"host": settings.host, "port": settings.port},
             logging_config={"enable_access_log": False, "log_level": settings.log_level},
         )
-        logging.getLogger("ray.serve").setLevel(logging.ERROR)
         serve.run(build(settings), name="tonetrack", route_prefix="/")
         _wait_for(f"{_url(settings.host, settings.port)}/readyz")
-        yield
     except RuntimeError as error:
         raise CannotStart(f"The application does not start: {error}") from error
-    finally:
-        serve.shutdown()
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, replace
-from itertools import combinations
+from itertools import combinations, count
 from typing import Any, Final
 
 import numpy as np
@@ -49,12 +49,13 @@ class SpeakerMemory:
     """Speakers of one conversation.
 
     `anchors`: for each speaker the sum, float32 (SIZE,), of the voiceprints that left the active stretch, each times
-    the seconds of its unit.
+    the seconds of its unit. `merged`: numbers of speakers that turned out to be somebody else; nobody gets them again.
     """
 
     heard: list[Heard] = field(default_factory=list)
     anchors: dict[int, NDArray[np.float32]] = field(default_factory=dict)
     count: int = 0
+    merged: list[int] = field(default_factory=list)
 
     def learn(self, units: Iterable[Unit]) -> list[tuple[int, int]]:
         """Take in the units of a hop and decide anew about all active ones.
@@ -117,7 +118,7 @@ class SpeakerMemory:
     def unpack(cls, state: dict[str, Any]) -> SpeakerMemory:
         """The memory that was packed."""
         heard = [Heard(row["number"], Unit(**row["unit"]), row["speaker"]) for row in state["heard"]]
-        return cls(heard, state["anchors"], state["count"])
+        return cls(heard, state["anchors"], state["count"], state["merged"])
 
     def _merge_anchors(self) -> list[tuple[int, int]]:
         merged = []
@@ -126,6 +127,7 @@ class SpeakerMemory:
                 continue
             if 1 - _unit(self.anchors[kept]) @ _unit(self.anchors[other]) < SAME:
                 self.anchors[kept] = self.anchors[kept] + self.anchors.pop(other)
+                self.merged.append(other)
                 self.heard = [replace(h, speaker=kept) if h.speaker == other else h for h in self.heard]
                 merged.append((kept, other))
         return merged
@@ -166,8 +168,8 @@ class SpeakerMemory:
             shared[labels.index(cluster), before.index(speaker)] += ANCHOR_SECONDS
         rows, columns = linear_sum_assignment(-shared)
         names = {labels[r]: before[c] for r, c in zip(rows, columns, strict=True) if shared[r, c] > 0}
-        taken = {*names.values(), *known}
-        free = (number for number in range(1, len(labels) + len(before) + 1) if number not in taken)
+        taken = {*before, *known, *self.merged}  # a number never changes hands
+        free = (number for number in count(1) if number not in taken)
         spoken = dict.fromkeys(clusters[: len(telling)].tolist())
         return names | {cluster: next(free) for cluster in spoken if cluster not in names}
 

@@ -69,6 +69,9 @@ class WebmDecoder:
         except UndecodableAudio as error:
             self._deliver(error)
             return
+        except Exception as error:  # whatever it is, somebody waits to hear of it
+            self._deliver(UndecodableAudio(f"the decoder failed: {error}"))
+            return
         self._deliver(None)
 
 

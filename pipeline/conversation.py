@@ -116,7 +116,7 @@ class Conversation:
                 turn.id: turn.model_copy(update={"speaker": kept}) if turn.speaker == merged else turn
                 for turn in self._published.values()
             }
-        turns = self._memory.turns()
+        turns = self._turns()
         self._revise(turns)
         quiet = self._diariser.speech.position - max((turn.end for turn in turns), default=0) * SAMPLE_RATE
         return unread(turns, self._read_until, over=quiet > TURN_PAUSE)
@@ -131,7 +131,7 @@ class Conversation:
             self._tell(EmotionRead(reading=_reading(fragment, impression)))
             self._read_until = fragment.end
         self._finalise(hop.until - ACTIVE_SECONDS)
-        if hop.until >= (self._chunks + 1) * CHUNK_SECONDS:
+        if min(hop.until, self._seconds) >= (self._chunks + 1) * CHUNK_SECONDS:
             self._close_chunk()
         self._tell(HopHeard(speech=self._speech))
         self._forget(hop)
@@ -140,10 +140,10 @@ class Conversation:
     def end(self) -> list[Event]:
         """The last events, once the last hop is concluded: every turn becomes final."""
         self._finalise(float("inf"))
-        if self.samples > self._chunks * CHUNK_SECONDS * SAMPLE_RATE:
+        if self._seconds > self._chunks * CHUNK_SECONDS:
             self._close_chunk()
         self._tell(SessionEnded())
-        return self._take_news(self.samples / SAMPLE_RATE, self._arrived_at)
+        return self._take_news(self._seconds, self._arrived_at)
 
     def pack(self) -> bytes:
         """Everything needed to go on elsewhere; call it between hops."""
@@ -185,6 +185,16 @@ class Conversation:
         conversation._arrived_at = state["arrived_at"]
         return conversation
 
+    @property
+    def _seconds(self) -> float:
+        """What was recorded so far; the silence that fills up the last hop never was."""
+        return (self.samples if self._recorded is None else self._recorded) / SAMPLE_RATE
+
+    def _turns(self) -> list[Turn]:
+        """The turns that may still change, none of them longer than the recording."""
+        turns = [turn for turn in self._memory.turns() if turn.start < self._seconds]
+        return [turn.model_copy(update={"end": min(turn.end, self._seconds)}) for turn in turns]
+
     def _samples(self, start: int, end: int) -> NDArray[np.int16]:
         return self._tail[max(0, start - self._tail_start) : end - self._tail_start]
 
@@ -209,7 +219,7 @@ class Conversation:
 
     def _finalise(self, instant: float) -> None:
         """Make the turns final that ended before an instant."""
-        turns = self._memory.turns()
+        turns = self._turns()
         for turn, following in zip_longest(turns, turns[1:]):
             if turn.end >= instant:
                 break
@@ -227,9 +237,7 @@ class Conversation:
 
     def _take_news(self, heard_until: float, arrived_at: float) -> list[Event]:
         news, self._news = self._news, []
-        if self._recorded is not None:  # the silence that fills up the last hop was never recorded
-            heard_until = min(heard_until, self._recorded / SAMPLE_RATE)
-        stamp = {"heard_until": heard_until, "arrived_at": arrived_at}
+        stamp = {"heard_until": min(heard_until, self._seconds), "arrived_at": arrived_at}
         return [event.model_copy(update=stamp) for event in news]
 
     def _forget(self, hop: Hop) -> None:

@@ -15,6 +15,7 @@ answer, a second recorder or a replayed hop changes nothing, and an erased sessi
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import hmac
 import secrets
@@ -23,9 +24,9 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
-from pydantic import BaseModel, Field
+from pydantic import AfterValidator, BaseModel, Field, StrictBool
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialBackoff
@@ -82,14 +83,23 @@ class Codec(StrEnum):
     WEBM = "webm"
 
 
+def _printable(text: str) -> str:
+    if not text.isprintable():
+        raise ValueError("control characters and broken Unicode are not taken")
+    return text
+
+
+Printable = Annotated[str, AfterValidator(_printable)]
+
+
 class SessionRequest(BaseModel):
     """What must be said before anybody is recorded."""
 
-    model_config = {"extra": "forbid"}
+    model_config = {"extra": "forbid", "str_strip_whitespace": True}
 
-    purpose: str = Field(min_length=1, max_length=200, description="why the conversation is recorded")
-    consent: bool = Field(description="whether everyone who will be heard has agreed")
-    name: str = Field(default="", max_length=200, description="what to call the session")
+    purpose: Printable = Field(min_length=1, max_length=200, description="why the conversation is recorded")
+    consent: StrictBool = Field(description="whether everyone who will be heard has agreed")
+    name: Printable = Field(default="", max_length=200, description="what to call the session")
 
 
 class SessionRecord(BaseModel):
@@ -142,18 +152,23 @@ def connect(url: str) -> Redis:
         retry=Retry(ExponentialBackoff(cap=1.0, base=0.05), retries=8),
         retry_on_error=[RedisConnectionError, RedisTimeoutError],
         socket_connect_timeout=3,
-        socket_timeout=15,
+        socket_timeout=FOLLOW_BLOCK_MS / 1000 + 5,
         health_check_interval=30,
     )
 
 
 class SessionStore:
-    """Sessions in Redis. `retention`: seconds after which a session is erased, from when anything was last added."""
+    """Sessions in Redis.
 
-    def __init__(self, redis: Redis, retention: float) -> None:
+    `retention`: seconds after which a session is erased, from when anything was last added. `sound_retention`: the
+    same for its sound, where that goes sooner.
+    """
+
+    def __init__(self, redis: Redis, retention: float, sound_retention: float | None = None) -> None:
         # Typed loosely: redis-py types every answer for all of its decoding modes at once; here it is always bytes.
         self._redis: Any = redis
         self.retention_ms = round(retention * 1000)
+        self.sound_ms = self.retention_ms if sound_retention is None else round(min(sound_retention, retention) * 1000)
         self._append, self._claim, self._publish, self._save, self._stop = (
             redis.register_script((SCRIPTS / f"{name}.lua").read_text())
             for name in ("append", "claim", "publish", "snapshot", "stop")
@@ -203,10 +218,16 @@ class SessionStore:
         matches = [role for role, stored in zip(Role, hashes, strict=True) if _same(stored, key)]
         return matches[0] if matches else None
 
-    async def claim(self, session: str, codec: Codec) -> Claim:
-        """Become the one recorder of a session. Raises `UnknownSession`, `SessionOver`, `OtherCodec`."""
-        connection = secrets.token_hex(8)
-        outcome, recorded, *reached = await self._claim(keys=[_key(session)], args=[connection, codec])
+    async def claim(self, session: str, codec: Codec, recorder: str | None = None) -> Claim:
+        """Become the one recorder of a session. Raises `UnknownSession`, `SessionOver`, `OtherCodec`.
+
+        `recorder`: what a recorder calls itself on all of its connections. They do not fence each other off, which
+        matters when claims of broken lines are late; a frame that comes by two of them is journalled once all the same.
+        """
+        connection = recorder or secrets.token_hex(8)
+        outcome, recorded, *reached = await self._claim(
+            keys=[_key(session, suffix) for suffix in ("", Codec.PCM16, "snapshot")], args=[connection, codec]
+        )
         match outcome:
             case b"unknown":
                 raise UnknownSession(session)
@@ -223,7 +244,7 @@ class SessionStore:
         """
         outcome, expected = await self._append(
             keys=[_key(session), _key(session, codec)],
-            args=[connection, codec, frame.number, frame.data, frame.arrived_at, self.retention_ms],
+            args=[connection, codec, frame.number, frame.data, frame.arrived_at, self.retention_ms, self.sound_ms],
         )
         match outcome:
             case b"unknown":
@@ -249,7 +270,7 @@ class SessionStore:
         """Keep the state that covers all frames before `next_frame`, and let those go from the journal."""
         await self._save(
             keys=[_key(session), _key(session, "snapshot"), _key(session, Codec.PCM16)],
-            args=[state, next_frame, self.retention_ms],
+            args=[state, next_frame, self.sound_ms],
         )
 
     async def load_snapshot(self, session: str) -> bytes | None:
@@ -300,25 +321,42 @@ class SessionStore:
                 if batch[-1][1].type == "session.ended":
                     return
 
+    async def newest(self, session: str) -> Event | None:
+        """The event that was published last."""
+        entries = await self._redis.xrevrange(_key(session, "events"), count=1)
+        return parse(entries[0][1][b"event"]) if entries else None
+
     async def ended_at(self, session: str) -> float | None:
         """The session's length in seconds once its end is published, or None before."""
-        newest = await self._redis.xrevrange(_key(session, "events"), count=1)
-        event = parse(newest[0][1][b"event"]) if newest else None
+        event = await self.newest(session)
         return event.heard_until if event and event.type == "session.ended" else None
 
     async def timeline(self, session: str) -> Timeline:
         """The conversation as it is known now. Raises `UnknownSession`."""
         if not await self._redis.exists(_key(session)):
             raise UnknownSession(session)
-        timeline = Timeline()
-        for _, event in await self.events(session):
-            event.apply(timeline)
-        return timeline
+        entries = await self._redis.xrange(_key(session, "events"))
+        return await asyncio.to_thread(_fold, [fields[b"event"] for _, fields in entries])  # a long one takes a while
 
-    async def stop(self, session: str) -> None:
-        """Let nothing more be added. Raises `UnknownSession`."""
-        if await self._stop(keys=[_key(session)], args=[time.time()]) == b"unknown":
+    async def stop(self, session: str, connection: str | None = None) -> None:
+        """Let nothing more be added; with a connection, only if that still records.
+
+        Raises `UnknownSession` or `TakenOver`.
+        """
+        outcome = await self._stop(keys=[_key(session)], args=[time.time(), connection or ""])
+        if outcome == b"unknown":
             raise UnknownSession(session)
+        if outcome == b"taken":
+            raise TakenOver(session)
+
+    async def waits(self, session: str, next_frame: int) -> bool:
+        """Whether the session is open and has no sound from this frame on. Raises `UnknownSession`."""
+        created, stopped, reached = await self._redis.hmget(
+            _key(session), ["created_at", "stopped", f"next_{Codec.PCM16}"]
+        )
+        if created is None:
+            raise UnknownSession(session)
+        return stopped is None and int(reached or 0) <= next_frame
 
     async def forget_audio(self, session: str) -> None:
         """Delete all sound of a session that has ended, and the state that held some of it."""
@@ -332,6 +370,13 @@ class SessionStore:
 
 def _key(session: str, suffix: str = "") -> str:
     return f"tonetrack:{{{session}}}:{suffix}" if suffix else f"tonetrack:{{{session}}}"
+
+
+def _fold(texts: Sequence[bytes]) -> Timeline:
+    timeline = Timeline()
+    for text in texts:
+        parse(text).apply(timeline)
+    return timeline
 
 
 def _digest(key: str) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -51,7 +52,10 @@ class Span(BaseModel):
 
 
 class Turn(Span):
-    """One speaker's uninterrupted speech. Provisional until `final`: it may still grow or change its speaker."""
+    """One speaker's uninterrupted speech. Provisional until `final`: it may still grow, shrink, split or change hands.
+
+    What is final keeps its bounds; only when two speakers turn out to be one is it renamed with all their turns.
+    """
 
     id: int = Field(ge=0, description="stays the same while the turn grows")
     speaker: int = Field(ge=1)
@@ -165,6 +169,16 @@ class Timeline(BaseModel):
     def talk_seconds(self, speaker: int) -> float:
         """How long a speaker has talked."""
         return sum(turn.duration for turn in self.turns_of(speaker))
+
+    def document(self) -> dict[str, Any]:
+        """The timeline as plain data for JSON, in the one shape in which it leaves ToneTrack."""
+        return {
+            "heard_until": self.heard_until,
+            "ended": self.ended,
+            "speakers": self.speakers,
+            "turns": [turn.model_dump() for turn in sorted(self.turns.values(), key=lambda turn: turn.start)],
+            "readings": [reading.model_dump() for reading in self.readings],
+        }
 
     def chunk(self, number: int) -> dict[str, ChunkSpeaker]:
         """The integrated JSON of one 30 s chunk, keyed by speaker number, with corrections applied.

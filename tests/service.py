@@ -54,6 +54,12 @@ class Service:
                 continue
         return alive
 
+    def redis(self) -> redis.Redis:
+        """The embedded Redis, as its owner may open it."""
+        found = re.search(r"unixsocket:(\S+)", " ".join(self.processes().values()))
+        assert found
+        return redis.Redis(unix_socket_path=found[1])
+
     def kill(self, part: str) -> int:
         """SIGKILL for the one process of this service whose command line holds `part`; returns its id."""
         matching = [pid for pid, command in self.processes().items() if part in command]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import MutableMapping
+from collections.abc import Coroutine, MutableMapping
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -35,6 +35,8 @@ from deployments.routes.errors import UNKNOWN
 from pipeline.audio import UndecodableAudio
 from pipeline.store import Codec, FrameGap, OtherCodec, Role, SessionOver, TakenOver, UnknownSession
 
+FULL = "All places are taken; try again in half a minute."
+HELLO_SECONDS = 10.0  # from connecting to hello
 SEND_SECONDS = 10.0  # a recorder that does not take an answer for so long is gone
 
 logger = logging.getLogger("ray.serve")
@@ -45,7 +47,6 @@ router = APIRouter()
 async def record(socket: WebSocket, session: str, context: TheContext) -> None:
     """Record a session. Ends with one of the close codes of `deployments.protocol.Close`."""
     await socket.accept()
-    context.recorders += 1
     line = _Line(socket, context, session)
     try:
         await line.serve()
@@ -57,7 +58,6 @@ async def record(socket: WebSocket, session: str, context: TheContext) -> None:
         logger.exception("session %s: the journal could not be written", session)
         await line.refuse(Refused(Close.TROUBLE, "The store does not answer. Come back; nothing acknowledged is lost."))
     finally:
-        context.recorders -= 1
         await line.leave()
 
 
@@ -69,12 +69,14 @@ class _Line:
         self._context = context
         self._session = session
         self._recording: Recording | None = None
+        self._admitted = False
 
     async def serve(self) -> None:
         """Answer the recorder until it stops. Raises `Refused` where it must not go on."""
         try:
             hello = await self._admit()
-            self._recording = await open_recording(self._context, self._session, Codec[hello.codec.upper()])
+            codec = Codec[hello.codec.upper()]
+            self._recording = await open_recording(self._context, self._session, codec, hello.recorder)
             await self._say(
                 Welcome(
                     next_frame=self._recording.next_frame,
@@ -90,13 +92,13 @@ class _Line:
                         await self._say(Pong())
                     case Hello():
                         raise Refused(Close.BAD_MESSAGE, "hello is said once, at the beginning.")
-            await self._bid_farewell(await self._recording.stop())
+            await self._bid_farewell(await self._patiently(self._recording.stop()))
         except UnknownSession as error:
             raise Refused(Close.UNKNOWN_SESSION, UNKNOWN) from error
         except SessionOver:
             if self._recording:
                 raise Refused(Close.OVER, "This session was stopped; open a new one to record more.") from None
-            await self._bid_farewell(await self._context.pool.actor(self._session).finish.remote(self._session))
+            await self._bid_farewell(await self._patiently(self._hear_the_rest()))
         except TakenOver as error:
             raise Refused(Close.TAKEN_OVER, "Another recorder has taken this session over.") from error
         except FrameGap as gap:
@@ -116,8 +118,31 @@ class _Line:
 
     async def leave(self) -> None:
         """Let go of what this connection held."""
+        self._context.recorders -= self._admitted
         if self._recording:
             await self._recording.leave()
+
+    async def _hear_the_rest(self) -> float:
+        seconds: float = await self._context.pool.actor(self._session).finish.remote(self._session)
+        return seconds
+
+    async def _patiently(self, ending: Coroutine[Any, Any, float]) -> float:
+        """Wait for an end that may take long, and go on answering pings meanwhile."""
+        task, pings = asyncio.create_task(ending), asyncio.create_task(self._answer_pings())
+        try:
+            await asyncio.wait({task, pings}, return_when=asyncio.FIRST_COMPLETED)
+            if not task.done():
+                pings.result()  # raises what ended the line; the actor hears the rest all the same
+            return await task
+        finally:
+            for each in (task, pings):
+                each.cancel()
+            await asyncio.gather(task, pings, return_exceptions=True)
+
+    async def _answer_pings(self) -> None:
+        while True:
+            if isinstance(await self._receive(), Ping):
+                await self._say(Pong())
 
     async def _bid_farewell(self, seconds: float) -> None:
         await self._say(Stopped(seconds=round(seconds, 3)))
@@ -126,13 +151,26 @@ class _Line:
     async def _admit(self) -> Hello:
         if not self._welcome_origin():
             raise Refused(Close.WRONG_KEY, "Pages from this origin may not record; see TONETRACK_ALLOWED_ORIGINS.")
-        if self._context.recorders > self._context.settings.max_sessions:
-            raise Refused(Close.BUSY, "All places are taken; try again in half a minute.")
-        hello = await self._receive()
-        if not isinstance(hello, Hello):
-            raise Refused(Close.BAD_MESSAGE, "The first message must be hello.")
+        hello = await self._hello()
         if await self._context.store.role(self._session, hello.key) is not Role.RECORDER:
             raise Refused(Close.WRONG_KEY, "This key may not record in this session; use its recorder key.")
+        if self._context.full:
+            raise Refused(Close.BUSY, FULL)
+        self._context.recorders += 1
+        self._admitted = True
+        return hello
+
+    async def _hello(self) -> Hello:
+        """The first message. Who says nothing takes no recorder's place."""
+        if self._context.waiting >= self._context.settings.max_waiting:
+            raise Refused(Close.BUSY, FULL)
+        self._context.waiting += 1
+        try:
+            hello = await self._receive(HELLO_SECONDS)
+        finally:
+            self._context.waiting -= 1
+        if not isinstance(hello, Hello):
+            raise Refused(Close.BAD_MESSAGE, "The first message must be hello.")
         return hello
 
     def _welcome_origin(self) -> bool:
@@ -153,13 +191,13 @@ class _Line:
         await self._say(Ack(next_frame=await recording.take(number, payload, time.time())))
         await recording.keep_pace()
 
-    async def _receive(self) -> FromRecorder | bytes:
-        """The next message. Raises `Refused` for nonsense and after three silent heartbeats."""
+    async def _receive(self, patience: float | None = None) -> FromRecorder | bytes:
+        """The next message. Raises `Refused` for nonsense, and after three silent heartbeats or `patience` seconds."""
         try:
-            async with asyncio.timeout(3 * self._context.settings.heartbeat):
+            async with asyncio.timeout(patience or 3 * self._context.settings.heartbeat):
                 message: MutableMapping[str, Any] = await self._socket.receive()
         except TimeoutError as error:
-            raise Refused(Close.SILENT, "No sign of life for three heartbeats; come back and go on.") from error
+            raise Refused(Close.SILENT, "No sign of life for too long; come back and go on.") from error
         if message["type"] == "websocket.disconnect":
             raise WebSocketDisconnect(message.get("code", 1006))
         if (data := message.get("bytes")) is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from redis.exceptions import RedisError
 
@@ -13,6 +14,13 @@ UNKNOWN = "There is no such session: it was never created, has expired, or was e
 
 async def _unknown_session(_: Request, __: Exception) -> JSONResponse:
     return JSONResponse({"detail": UNKNOWN}, 404)
+
+
+async def _not_understood(_: Request, error: Exception) -> JSONResponse:
+    """Says where and what, without repeating the input, which may hold what cannot even be written back."""
+    mistakes = error.errors() if isinstance(error, RequestValidationError) else []
+    sentences = (f"{'.'.join(str(part) for part in mistake['loc'][1:])}: {mistake['msg']}" for mistake in mistakes)
+    return JSONResponse({"detail": "; ".join(sentences).strip(": ")}, 422)
 
 
 async def _store_away(_: Request, __: Exception) -> JSONResponse:
@@ -26,4 +34,5 @@ async def _store_away(_: Request, __: Exception) -> JSONResponse:
 def explain_errors(api: FastAPI) -> None:
     """Teach an application to answer with them."""
     api.add_exception_handler(UnknownSession, _unknown_session)
+    api.add_exception_handler(RequestValidationError, _not_understood)
     api.add_exception_handler(RedisError, _store_away)

@@ -13,6 +13,8 @@ from deployments.routes.access import AsRecorder, AsViewer, TheContext
 from pipeline.store import SessionRecord, SessionRequest, SessionStore, UnknownSession
 from pipeline.timeline import CHUNK_SECONDS, EMOTIONS, ChunkSpeaker, EmotionReading, Turn
 
+ChunkNumber = Annotated[int, Path(ge=0, le=1_000_000)]
+
 router = APIRouter(prefix="/v1/sessions", tags=["sessions"])
 
 
@@ -29,7 +31,7 @@ class SessionTimeline(BaseModel):
     """A session and what has been heard in it, corrections applied. Times are seconds from the first sample."""
 
     session: SessionRecord
-    heard_until: float
+    heard_until: float = Field(description="seconds")
     ended: bool
     speakers: list[int]
     turns: list[Turn]
@@ -57,18 +59,11 @@ async def create(request: SessionRequest, context: TheContext) -> SessionCreated
 async def timeline(session: str, context: TheContext) -> SessionTimeline:
     """The timeline so far."""
     known = await context.store.timeline(session)
-    return SessionTimeline(
-        session=await context.store.record(session),
-        heard_until=known.heard_until,
-        ended=known.ended,
-        speakers=known.speakers,
-        turns=sorted(known.turns.values(), key=lambda turn: turn.start),
-        readings=known.readings,
-    )
+    return SessionTimeline(session=await context.store.record(session), **known.document())
 
 
 @router.get("/{session}/chunks/{number}", dependencies=[AsViewer])
-async def chunk(session: str, number: Annotated[int, Path(ge=0)], context: TheContext) -> dict[str, ChunkSpeaker]:
+async def chunk(session: str, number: ChunkNumber, context: TheContext) -> dict[str, ChunkSpeaker]:
     """The integrated JSON of one 30 s chunk, by speaker, with all corrections known by now."""
     known = await context.store.timeline(session)
     begins, closes = number * CHUNK_SECONDS, (number + 1) * CHUNK_SECONDS
@@ -80,7 +75,7 @@ async def chunk(session: str, number: Annotated[int, Path(ge=0)], context: TheCo
 
 @router.get("/{session}/events", dependencies=[AsViewer])
 async def events(
-    session: str, context: TheContext, last_event_id: Annotated[str, Header(pattern=r"^\d+(-\d+)?$")] = "0"
+    session: str, context: TheContext, last_event_id: Annotated[str, Header(pattern=r"^\d{1,15}(-\d{1,15})?$")] = "0"
 ) -> StreamingResponse:
     """Everything that was published and will be, as server-sent events; `Last-Event-ID` goes on where one left off."""
     stream = _server_sent(context.store, session, last_event_id)

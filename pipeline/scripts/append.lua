@@ -1,5 +1,6 @@
 -- Writes one frame to a journal, once.
--- KEYS: session, journal. ARGV: connection, codec, frame number, bytes, arrival, milliseconds to live.
+-- KEYS: session, journal. ARGV: connection, codec, frame number, bytes, arrival,
+-- milliseconds to live for the session, and for its sound.
 -- Answers with an outcome and the number of the frame that is expected next.
 local session, journal = KEYS[1], KEYS[2]
 local owner = redis.call('HGET', session, 'connection')
@@ -14,5 +15,5 @@ redis.call('XADD', journal, (frame + 1) .. '-0', 'data', ARGV[4], 'at', ARGV[5])
 redis.call('HSET', session, field, frame + 1)
 if ARGV[2] == 'audio' then redis.call('HINCRBY', session, 'samples', string.len(ARGV[4]) / 2) end
 redis.call('PEXPIRE', session, ARGV[6])
-redis.call('PEXPIRE', journal, ARGV[6])
+redis.call('PEXPIRE', journal, ARGV[7])
 return {'ok', expected + 1}

@@ -13,7 +13,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
 from deployments.client import Recorder, Session, open_session
-from deployments.protocol import Close, Hello, Stop, pack_frame
+from deployments.protocol import Close, Hello, Ping, Stop, pack_frame
 from tests.service import Service, frames, record, silence
 
 
@@ -114,7 +114,6 @@ async def test_garbage_instead_of_webm(session: Session) -> None:
 
 async def test_a_page_from_a_foreign_origin(session: Session) -> None:
     async with connect(session.socket, origin="https://elsewhere.example") as socket:
-        await socket.send(hello(session))
         assert "origin" in json.loads(await socket.recv())["message"]
 
 
@@ -142,6 +141,17 @@ async def test_a_client_that_never_reads(service: Service, session: Session) -> 
                 await asyncio.sleep(0.2)
 
 
+async def test_who_says_nothing_takes_no_place(service: Service) -> None:
+    """Sixty-four silent connections used to keep everyone else out."""
+    sockets = [await connect(f"{service.api.replace('http', 'ws')}/v1/sessions/none/audio") for _ in range(70)]
+    try:
+        _, recorder, seconds = await record(service.api, silence(0.5), pace=0)
+        assert (recorder.reconnects, seconds) == (0, 0.5)
+    finally:
+        for socket in sockets:
+            socket.transport.abort()
+
+
 async def test_a_silent_client_is_let_go(session: Session) -> None:
     said, code = await answers(session, hello(session))
     assert code == Close.SILENT
@@ -149,7 +159,65 @@ async def test_a_silent_client_is_let_go(session: Session) -> None:
     assert "No sign of life" in said[-1]["message"]
 
 
+async def test_erasing_what_is_being_finished_answers_the_recorder(session: Session) -> None:
+    """The recorder used to wait for ever."""
+    async with connect(session.socket) as socket:
+        await socket.send(hello(session))
+        for number in range(40):
+            await socket.send(pack_frame(number, bytes(64_000)))
+        await socket.send(Stop().model_dump_json())
+        answer = {}
+        while answer.get("next_frame") != 40:
+            answer = json.loads(await socket.recv())
+        await session.erase()
+        async with asyncio.timeout(15):
+            while (answer := json.loads(await socket.recv()))["type"] == "ack":
+                pass
+    assert answer["type"] in ("error", "stopped")
+
+
+async def test_pings_are_answered_while_the_rest_is_heard(session: Session) -> None:
+    async with connect(session.socket) as socket:
+        await socket.send(hello(session))
+        for number in range(60):
+            await socket.send(pack_frame(number, bytes(64_000)))
+        await socket.send(Stop().model_dump_json())
+        await socket.send(Ping().model_dump_json())
+        types = []
+        async with asyncio.timeout(60):
+            while not types or types[-1] != "stopped":
+                types.append(json.loads(await socket.recv())["type"])
+    assert "pong" in types
+
+
 class TestHttp:
+    @pytest.mark.parametrize(
+        "body",
+        [
+            '{"purpose": "research", "consent": "yes"}',
+            '{"purpose": "   ", "consent": true}',
+            '{"purpose": "\\ud800", "consent": true}',
+            '{"purpose": "research", "consent": true, "name": "a\\u0000b"}',
+            '{"purpose": "research", "consent": true, "colour": "red"}',
+            "[]",
+            "{",
+        ],
+    )
+    async def test_requests_that_are_not_understood(self, service: Service, body: str) -> None:
+        async with httpx.AsyncClient(base_url=service.api) as http:
+            headers = {"Content-Type": "application/json"}
+            refused = await http.post("/v1/sessions", content=body.encode(), headers=headers)
+        assert refused.status_code == 422
+        assert refused.json()["detail"]
+
+    async def test_numbers_beyond_reason(self, service: Service, session: Session) -> None:
+        headers = {"Authorization": f"Bearer {session.viewer_key}"}
+        path = f"/v1/sessions/{session.id}"
+        async with httpx.AsyncClient(base_url=service.api, headers=headers) as http:
+            assert (await http.get(f"{path}/chunks/{'9' * 400}")).status_code == 422
+            far = await http.get(f"{path}/events", headers={"Last-Event-ID": "9" * 26})
+            assert far.status_code == 422
+
     async def test_consent_is_a_must(self, service: Service) -> None:
         async with httpx.AsyncClient(base_url=service.api) as http:
             refused = await http.post("/v1/sessions", json={"purpose": "research", "consent": False})

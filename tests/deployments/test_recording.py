@@ -140,7 +140,7 @@ async def test_events_tell_the_same_story_as_the_timeline(service: Service, smal
         entries.append(entry)
     timeline = await session.get()
     assert [turn.model_dump() for turn in sorted(told.turns.values(), key=lambda t: t.start)] == timeline["turns"]
-    assert len(told.readings) == len(timeline["readings"])
+    assert json.loads(json.dumps(told.document()))["readings"] == timeline["readings"]
     hops = [event.heard_until for _, event in events if event.type == "hop.heard"]
     assert hops == sorted(set(hops)), "a hop was published twice, or out of order"
     assert np.diff(hops)[:-1] == pytest.approx(HOP_SECONDS)
@@ -163,6 +163,13 @@ async def test_chunks_close_every_thirty_seconds(service: Service, small_convers
             assert set(share["emotion"]) <= {*EMOTIONS, UNSURE}
     closed = [event.number async for _, event in session.events() if event.type == "chunk.closed"]
     assert closed == [0, 1]
+
+
+async def test_the_sound_goes_with_the_end(service: Service, small_conversation: Any) -> None:
+    session, _, _ = await record(service.api, small_conversation[0][: 8 * SAMPLE_RATE], "webm", pace=0)
+    with service.redis() as redis:
+        keys = {key.decode() for key in redis.scan_iter(f"*{session.id}*")}
+    assert keys == {f"tonetrack:{{{session.id}}}", f"tonetrack:{{{session.id}}}:events"}
 
 
 async def test_a_second_recorder_takes_over(service: Service, small_conversation: Any) -> None:

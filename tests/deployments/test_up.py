@@ -55,6 +55,11 @@ def test_too_little_memory_gets_one_clear_sentence(monkeypatch: pytest.MonkeyPat
         ({"port": "eighty"}, "TONETRACK_PORT"),
         ({"redis_url": "http://x"}, "a Redis URL starts with"),
         ({"retention": "-1"}, "TONETRACK_RETENTION"),
+        ({"retention": "inf"}, "TONETRACK_RETENTION"),
+        ({"allowed_origins": "http://x"}, "a list is written as JSON"),
+        ({"emotion_min_replicas": "5"}, "above emotion_max_replicas"),
+        ({"api_url": "javascript:alert(1)"}, "starts with http"),
+        ({"bogus": "1"}, "There is no setting TONETRACK_BOGUS"),
     ],
 )
 def test_a_wrong_setting_is_named(settings: dict[str, str], says: str) -> None:

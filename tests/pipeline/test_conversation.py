@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 
 from pipeline.conversation import Conversation, Hop
+from pipeline.diarisation import DiariserState, Observation, Unit
 from pipeline.diarisation.local import LocalDiariser
-from pipeline.events import Event
+from pipeline.events import Event, SpeakersMerged, TurnRevised, TurnUpdated
 from pipeline.fragments import LONGEST, Impression
-from pipeline.timeline import SAMPLE_RATE, Timeline
+from pipeline.timeline import SAMPLE_RATE, Timeline, Turn
+from pipeline.voiceprint import SIZE
 from tests.service import Pcm, silence
 from tests.talkers import Said
 
@@ -101,6 +103,46 @@ def test_turns_do_not_overlap_and_readings_stay_in_theirs(events: list[Event]) -
         turn = timeline.turns[reading.turn]
         assert turn.overlap(reading.start, reading.end) > 0
     assert [reading.start for reading in timeline.readings] == sorted(reading.start for reading in timeline.readings)
+
+
+@pytest.mark.parametrize(("seconds", "chunks"), [(0, []), (29.8, [0]), (30.0, [0]), (30.2, [0, 1]), (60.0, [0, 1])])
+def test_chunks_are_those_that_were_recorded(diariser: LocalDiariser, seconds: float, chunks: list[int]) -> None:
+    """The silence that fills up the last hop used to open a chunk of its own."""
+    events = hear(silence(seconds), diariser)
+    assert [event.number for event in events if event.type == "chunk.closed"] == chunks
+    assert max(event.heard_until for event in events) == pytest.approx(seconds)
+
+
+def test_no_turn_is_longer_than_the_recording(small_conversation: Talk, diariser: LocalDiariser) -> None:
+    pcm, said = small_conversation
+    cut = round((said[0].end - 0.2) * SAMPLE_RATE)
+    turns = timeline_of(hear(pcm[:cut], diariser)).turns.values()
+    assert turns
+    assert max(turn.end for turn in turns) <= cut / SAMPLE_RATE
+
+
+def test_what_takes_the_place_of_a_corrected_turn_comes_with_the_correction() -> None:
+    """Were it told apart, the readings of the old turn would be lost in between."""
+    conversation = Conversation()
+    conversation._published = {0: Turn(id=0, speaker=1, start=0, end=4)}
+    conversation._timeline.put(conversation._published[0])
+    shrunk, new = Turn(id=0, speaker=1, start=0, end=2), Turn(id=5, speaker=2, start=2, end=4)
+    conversation._revise([shrunk, new, later := Turn(id=9, speaker=1, start=5, end=6)])
+    assert conversation._news == [TurnRevised(turns=(shrunk, new)), TurnUpdated(turn=later)]
+
+
+def test_speakers_that_turn_out_to_be_one_are_told(diariser: LocalDiariser) -> None:
+    conversation = Conversation()
+    voice = np.eye(1, SIZE, dtype=np.float32)[0]
+    conversation._memory.anchors = {1: voice * 9, 2: voice * 8}
+    conversation._timeline.put(Turn(id=0, speaker=2, start=0, end=1, final=True))
+    unit = Unit(16_000, 24_000, 16_000, voice.astype(np.float16))
+    conversation.align(Observation([], [unit], DiariserState()))
+    assert conversation._news[0] == SpeakersMerged(kept=1, merged=2)
+    assert conversation._timeline.turns[0].speaker == 1
+    stranger = Unit(32_000, 64_000, 32_000, np.eye(1, SIZE, 5, dtype=np.float16)[0])
+    conversation._memory.learn([stranger])
+    assert {heard.speaker for heard in conversation._memory.heard} == {1, 3}, "a number changed hands"
 
 
 def test_silence_gives_hops_and_nothing_else(diariser: LocalDiariser) -> None:

@@ -92,6 +92,36 @@ async def test_the_newest_recorder_wins(store: SessionStore, session: NewSession
     assert await store.append(session.id, new.connection, Codec.PCM16, Frame(0, b"ab", 1.0)) == 1
 
 
+async def test_a_recorder_does_not_fence_itself_off(store: SessionStore, session: NewSession) -> None:
+    """A claim of a broken line that came late used to end the recording on the line that had healed."""
+    live = await store.claim(session.id, Codec.PCM16, "recorder-1")
+    late = await store.claim(session.id, Codec.PCM16, "recorder-1")
+    assert live.connection == late.connection
+    assert await store.append(session.id, live.connection, Codec.PCM16, Frame(0, b"ab", 1.0)) == 1
+    await store.claim(session.id, Codec.PCM16, "recorder-2")
+    with pytest.raises(TakenOver):
+        await store.append(session.id, live.connection, Codec.PCM16, Frame(1, b"cd", 1.0))
+    with pytest.raises(TakenOver):
+        await store.stop(session.id, live.connection)
+    assert not (await store.record(session.id)).stopped
+
+
+async def test_nobody_goes_on_without_the_sound(url: str) -> None:
+    client = connect(url)
+    store = SessionStore(client, retention=60, sound_retention=0.2)
+    session = await store.create(SessionRequest(purpose="research", consent=True))
+    claim = await store.claim(session.id, Codec.PCM16)
+    await store.append(session.id, claim.connection, Codec.PCM16, Frame(0, b"ab", 1.0))
+    assert await store.waits(session.id, next_frame=1)
+    assert not await store.waits(session.id, next_frame=0)
+    await asyncio.sleep(0.4)
+    assert await heard(store, session.id) == []
+    with pytest.raises(SessionOver):
+        await store.claim(session.id, Codec.PCM16)
+    assert not (await store.record(session.id)).stopped
+    await client.aclose()
+
+
 async def test_a_session_keeps_its_codec(store: SessionStore, session: NewSession) -> None:
     await store.claim(session.id, Codec.WEBM)
     with pytest.raises(OtherCodec, match="recorded as webm"):
