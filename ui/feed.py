@@ -136,7 +136,8 @@ class Feed:
     def forget(self) -> None:
         """The session has been erased: keep nothing of it."""
         self.gone = True
-        self.timeline = Timeline()
+        self.timeline, self.record = Timeline(), None
+        self.trouble, self.behind, self._warned = "", None, (0.0, "")
         self._tell(Changes(rewritten=True))
 
     def fold(self, events: list[Event]) -> None:
@@ -187,7 +188,10 @@ class Feed:
     async def _watch(self) -> None:
         while not self.gone:
             try:
-                self.record = await self._store.record(self.session)
+                record = await self._store.record(self.session)
+                if self.gone:
+                    return  # it was erased while this was on its way
+                self.record = record
                 self._record_read_at = time.monotonic()
             except UnknownSession:
                 self.forget()

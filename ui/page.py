@@ -10,7 +10,7 @@ from typing import Any
 
 from bokeh.document import Document
 from bokeh.events import Event, MouseWheel, PanStart, Tap
-from pydantic import ValidationError
+from pydantic import ValidationError, validate_call
 from redis.exceptions import RedisError
 
 from pipeline.store import PURPOSES, Role, SessionRequest, UnknownSession
@@ -49,6 +49,7 @@ class Page:
         self._reveal: Turn | None = None
         self._pending = Changes(rewritten=True)
         self._dirty = asyncio.Event()
+        self._opening = asyncio.Lock()  # one at a time, so that no feed is joined twice and left once
         self._tasks: set[asyncio.Task[None]] = set()
         self._commands: dict[str, Callable[..., Awaitable[None]]] = {
             "open": self._open,
@@ -83,26 +84,37 @@ class Page:
     # What the browser asks for
 
     async def _obey(self, text: str) -> None:
-        command = json.loads(text)
-        number, name = command.pop("n"), command.pop("ask")
         try:
-            await self._commands[name](number, **command)
+            command = json.loads(text)
+            number, name = command.pop("n"), command.pop("ask")
+            work = validate_call(self._commands[name])
+        except (ValueError, LookupError, TypeError, AttributeError):
+            log.warning("the browser sent what is no command")  # not what it was: a key may be in it
+            return
+        try:
+            await work(number, **command)
+        except (ValidationError, TypeError):
+            log.warning("command %s came with wrong arguments", name)
+            self._answer(number, "trouble", message="The page was misunderstood. Please reload it.")
         except RedisError as error:
             log.warning("command %s: %s", name, error)
-            self._answer(number, "trouble", message="The store does not answer at the moment. Please try again.")
+            then = "The page tries again by itself." if name == "open" else "Please try again."
+            self._answer(number, "trouble", message=f"The store does not answer at the moment. {then}")
 
     async def _open(self, number: int, session: str, key: str) -> None:
         """Show a session to whoever holds one of its keys."""
-        self._close_feed()
-        try:
-            self.role = await self.hub.store.role(session, key)
-        except UnknownSession:
-            self.refusal = "unknown"
-        else:
-            self.refusal = "" if self.role else "denied"
-        if self.role:
-            self.feed = self.hub.join(session, self._changed)
+        async with self._opening:
+            self._close_feed()
+            try:
+                self.role = await self.hub.store.role(session, key)
+            except UnknownSession:
+                self.refusal = "unknown"
+            else:
+                self.refusal = "" if self.role else "denied"
+            if self.role:
+                self.feed = self.hub.join(session, self._changed)
         self._changed(Changes(rewritten=True))
+        self._answer(number, "opened")
 
     async def _create(self, number: int, purpose: str, consent: bool, name: str = "") -> None:
         """Begin a session; its keys go to the browser this once."""
@@ -119,20 +131,22 @@ class Page:
 
     async def _erase(self, number: int) -> None:
         """Delete everything of the session; only its recorder may."""
-        if self.feed is None or self.role is not Role.RECORDER:
+        feed = self.feed
+        if feed is None or self.role is not Role.RECORDER:
+            self._answer(number, "trouble", message="Only its recorder can erase a session.")
             return
-        await self.hub.store.erase(self.feed.session)
-        self.feed.forget()
+        await self.hub.store.erase(feed.session)
+        feed.forget()
+        self._answer(number, "erased")
 
     async def _select(self, number: int, speaker: int) -> None:
         self._choose(speaker)
 
     async def _step(self, number: int, by: int) -> None:
         """Go to the next or previous turn, and say what it holds."""
-        if self.feed is None:
-            return
-        turn = beside(self.feed.timeline, self.turn, by)
-        if turn is None:
+        turn = beside(self.feed.timeline, self.turn, by) if self.feed else None
+        if self.feed is None or turn is None:
+            self._answer(number, "announce", text="")
             return
         self.turn, self._reveal = turn.id, turn
         self._choose(turn.speaker)
@@ -153,14 +167,12 @@ class Page:
         """Hand over everything that is known, as JSON."""
         feed = self.feed
         if feed is None or feed.record is None:
+            self._answer(number, "trouble", message="There is nothing to download yet.")
             return
         body = {
             "session": feed.record.model_dump(include={"id", "name", "purpose", "created_at"}),
             "note": "Readings say how someone sounds, not how they feel.",
-            "speakers": [
-                card.model_dump(include={"speaker", "name", "seconds", "share"}) for card in cards(feed.timeline)
-            ],
-            **feed.timeline.model_dump(),
+            **feed.timeline.document(),
         }
         self._answer(number, "download", filename=f"tonetrack-{feed.session}.json", text=json.dumps(body, indent=1))
 

@@ -10,8 +10,9 @@ from pathlib import Path
 from bokeh.application import Application
 from bokeh.application.handlers import DirectoryHandler
 from bokeh.server.server import Server
+from tornado.httputil import HTTPHeaders
 from tornado.ioloop import IOLoop
-from tornado.web import RequestHandler, StaticFileHandler
+from tornado.web import OutputTransform, RequestHandler, StaticFileHandler
 
 from ui.feed import hub
 from ui.settings import PageSettings
@@ -41,6 +42,16 @@ class _Asset(StaticFileHandler):
         self.set_header("X-Content-Type-Options", "nosniff")
 
 
+class _Unframed(OutputTransform):
+    """Lets no page of another site show this one in a frame, where a click could be stolen."""
+
+    def transform_first_chunk(
+        self, status_code: int, headers: HTTPHeaders, chunk: bytes, finishing: bool
+    ) -> tuple[int, HTTPHeaders, bytes]:
+        headers["Content-Security-Policy"] = "frame-ancestors 'self'"
+        return status_code, headers, chunk
+
+
 def websocket_origins(settings: PageSettings) -> list[str]:
     """Pages that may open the document's WebSocket: this one, by every name that it may be reached under."""
     if settings.host in ("127.0.0.1", "localhost"):
@@ -51,7 +62,7 @@ def websocket_origins(settings: PageSettings) -> list[str]:
 
 def serve(settings: PageSettings) -> Server:
     """The server, listening. Must be called inside the event loop that is to run it."""
-    return Server(
+    server = Server(
         {"/": _Application(DirectoryHandler(filename=FOLDER))},
         io_loop=IOLoop.current(),
         address=settings.host,
@@ -67,6 +78,8 @@ def serve(settings: PageSettings) -> Server:
         include_headers=[],  # none are needed, and the document's token would carry them
         include_cookies=[],
     )
+    server._tornado.add_transform(_Unframed)
+    return server
 
 
 async def run(settings: PageSettings) -> None:

@@ -12,18 +12,20 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect
 from pydantic import SecretStr
 
 from tests.browser import declare, wait
-from tests.service import free_port
+from tests.service import free_port, running_redis
 from tests.ui.stage import Backend, running_page
 from ui.settings import PageSettings
 
 pytestmark = pytest.mark.timeout(180)
 SAMPLES_PER_FRAME = 4_000
+BRIDGE = "Bokeh.documents[0].get_model_by_name('bridge')"
 
 
 def record(page: Page, url: str) -> None:
     """Open the page and start to record."""
     page.goto(url)
     wait(page, "d.state === 'ready'")
+    page.get_by_label("Name of the session").fill("Sunday")
     declare(page)
     page.get_by_role("button", name="Record", exact=True).click()
 
@@ -35,7 +37,9 @@ def test_record_lose_the_line_stop_and_watch(
     page = context.new_page()
     troubles: list[str] = []
     page.on("pageerror", lambda error: troubles.append(str(error)))
-    page.goto(page_url)
+    answer = page.goto(page_url)
+    assert answer is not None
+    assert answer.headers["content-security-policy"] == "frame-ancestors 'self'"
     wait(page, "d.state === 'ready'")
     button = page.locator("#record")
     expect(button).to_be_disabled()
@@ -43,8 +47,12 @@ def test_record_lose_the_line_stop_and_watch(
     declare(page)
     page.get_by_label("Name of the session").fill("<img src=x onerror=alert(1)> & co")
     expect(button).to_be_enabled()
-    page.locator("h1").click()
+    page.get_by_label("Everyone who will be heard has agreed").focus()
     page.keyboard.press("Space")
+    expect(button).to_be_disabled()
+    page.keyboard.press("Space")
+    expect(button).to_be_focused()
+    page.keyboard.press("Space")  # the box is ticked, and the hint says that this key records
 
     wait(page, "d.recorder === 'recording' && d.state === 'live' && d.speakers >= 1 && d.readings >= 3", 40)
     expect(page.locator("#meter")).to_have_attribute("aria-valuenow", re.compile(r"[1-9]\d*"))
@@ -56,11 +64,14 @@ def test_record_lose_the_line_stop_and_watch(
     wait(page, "d.state === 'ended' && d.recorder === 'stopped'")
 
     assert len(backend.hellos) == 2, "the line broke once and came back once"
-    assert backend.hellos[0] | {"key": ""} == {
+    assert backend.hellos[0]["recorder"] == backend.hellos[1]["recorder"], "both lines are the same recorder's"
+    assert re.fullmatch(r"[0-9a-f]{32}", backend.hellos[0]["recorder"])
+    assert backend.hellos[0] | {"key": "", "recorder": ""} == {
         "type": "hello",
         "protocol": 1,
         "key": "",
         "codec": "pcm16",
+        "recorder": "",
         "sample_rate": 16_000,
         "channels": 1,
     }
@@ -78,7 +89,18 @@ def test_record_lose_the_line_stop_and_watch(
     assert told["ended"]
     assert told["session"]["purpose"] == "research"
     assert len(told["readings"]) == int(page.evaluate("document.documentElement.dataset.readings"))
+    assert told["speakers"] == [1, 2]
+    assert [turn["start"] for turn in told["turns"]] == sorted(turn["start"] for turn in told["turns"])
+    look_closer_and_back(page)
+    page.wait_for_function(f"document.getElementById('summary').textContent === {BRIDGE}.summary", timeout=15_000)
     assert not troubles
+
+
+def look_closer_and_back(page: Page) -> None:
+    """After the end, the way back from a closer look is in sight for as long as it is needed."""
+    page.evaluate(f"{BRIDGE}.command = JSON.stringify({{n: 1000, ask: 'view', mode: 'follow'}})")
+    page.get_by_role("button", name="All", exact=True).click()
+    expect(page.locator("#view")).to_be_hidden()
 
 
 def watch(browser: Browser, link: str, readings: str) -> None:
@@ -115,10 +137,69 @@ def test_reload_goes_on_in_the_same_session_and_erase_ends_it(
     assert len(backend.frames) > frames
     assert backend.order == list(range(len(backend.order)))
 
+    page.wait_for_function("document.title.startsWith('Sunday')")
     page.get_by_role("button", name="Erase now").click()
     page.get_by_role("button", name="Erase", exact=True).click()
     expect(page.get_by_role("alert")).to_have_text("This session has been erased. Nothing of it is left.")
     wait(page, "d.state === 'erased' && d.recorder === 'idle'")
+    assert page.title() == "ToneTrack"
+    expect(page.locator("#title")).to_be_empty()
+
+
+def test_what_was_said_before_the_microphone_was_unplugged_is_sent_later(
+    context: BrowserContext, backend: Backend, page_url: str
+) -> None:
+    """Unplugging it while the line was down threw away everything that was not acknowledged."""
+    page = context.new_page()
+    page.add_init_script(
+        "const ask = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);"
+        "navigator.mediaDevices.getUserMedia = async (wanted) => {"
+        " const stream = await ask(wanted); window.track = stream.getAudioTracks()[0]; return stream }"
+    )
+    record(page, page_url)
+    wait(page, "d.readings >= 1", 30)
+    lose_the_line(page, backend)
+    page.wait_for_timeout(1_500)
+    page.evaluate("track.onended()")
+    wait(page, "d.recorder === 'paused'")
+    expect(page.get_by_role("alert")).to_contain_text("s are kept to be sent")
+    got = len(backend.frames)
+    backend.refuse = None
+    expect(page.get_by_role("alert")).not_to_contain_text("kept to be sent", timeout=10_000)
+    assert len(backend.frames) >= got + 4
+
+    page.get_by_role("button", name="Continue recording").click()
+    wait(page, "d.recorder === 'recording'")
+    lose_the_line(page, backend)
+    page.get_by_role("button", name="Stop recording").click()
+    expect(page.get_by_role("alert")).to_contain_text("What was said is still being sent")
+    backend.refuse = None
+    wait(page, "d.recorder === 'stopped' && d.state === 'ended'")
+    assert set(backend.order) == set(range(len(backend.order))), "no frame is missing"
+    assert len({hello["recorder"] for hello in backend.hellos}) == 1
+
+
+def lose_the_line(page: Page, backend: Backend) -> None:
+    """Break it, and let nobody in until `refuse` is taken back."""
+    backend.refuse = (1012, "restarting")
+    backend.drop_at = len(backend.frames) + 3
+    wait(page, "d.recorder === 'reconnecting'")
+
+
+def test_a_link_opens_by_itself_once_the_store_is_back(
+    context: BrowserContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The page said "Loading" for ever and nothing else."""
+    with running_redis(tmp_path) as away:
+        port = int(away.split(":")[2].split("/")[0])
+    settings = PageSettings(redis_url=SecretStr(away), ui_port=free_port())
+    page = context.new_page()
+    with running_page(settings) as url:
+        page.goto(f"{url}/?session=0123456789abcdef#key")
+        expect(page.get_by_role("alert")).to_contain_text("The page tries again by itself.", timeout=15_000)
+        monkeypatch.setattr("tests.service.free_port", lambda: port)
+        with running_redis(tmp_path):
+            expect(page.get_by_role("alert")).to_contain_text("There is no such session", timeout=15_000)
 
 
 def test_page_server_goes_away_and_comes_back_while_recording(
@@ -191,7 +272,11 @@ def test_microphone_refused(browser: Browser, page_url: str) -> None:
 
 @pytest.mark.parametrize(
     ("link", "sentence"),
-    [("?session=0123456789abcdef#whatever", "There is no such session"), ("?session={id}#wrong", "key does not fit")],
+    [
+        ("?session=0123456789abcdef#whatever", "There is no such session"),
+        ("?session={id}#wrong", "key does not fit"),
+        ("?session={id}#%E0%A4%A", "key does not fit"),  # cut off within a character
+    ],
 )
 def test_links_that_open_nothing(
     context: BrowserContext, backend: Backend, page_url: str, link: str, sentence: str

@@ -113,6 +113,7 @@ async def test_an_erased_session_leaves_nothing_behind(settings: PageSettings) -
     await store.erase(session)
     await until(lambda: feed.gone, 12)
     assert feed.timeline == Timeline()
+    assert feed.record is None, 'its name would go on standing above "Nothing of it is left"'
     await hub.close()
     await redis.aclose()
 

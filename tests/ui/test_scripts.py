@@ -63,6 +63,7 @@ def test_frames_spoken_before_the_welcome_are_numbered_by_it(page: Page) -> None
         "line.send(frame(1)); line.send(frame(2)); sockets[0].welcome(40); line.send(frame(3)); return sockets[0].sent",
     )
     hello = {"type": "hello", "protocol": 1, "key": "k", "codec": "pcm16", "sample_rate": 16_000, "channels": 1}
+    assert sent[0].pop("recorder")
     assert sent == [hello, [40, 1], [41, 2], [42, 3]]
 
 
@@ -174,6 +175,57 @@ def test_a_very_long_absence_is_said_once_and_keeps_the_row_unbroken(page: Page)
     """,
     )
     assert told == {"overflows": 1, "count": 2_400, "unbroken": True}
+
+
+def test_a_recorder_keeps_its_name_from_line_to_line(page: Page) -> None:
+    """Claims of broken lines that came late fenced the living one off; one name makes them one recorder."""
+    told = run(
+        page,
+        """
+        sockets[0].welcome(0); sockets[0].onclose({code: 1006}); line.hurry(); sockets[1].welcome(0)
+        const other = new Connection({url: "ws://x", key: "k", codec: "pcm16", open: () => new Socket()})
+        return {names: sockets.map(({sent}) => sent[0].recorder), other: other.recorder}
+    """,
+    )
+    assert len(set(told["names"])) == 1
+    assert len(told["names"][0]) == 32
+    assert told["other"] != told["names"][0]
+
+
+def test_a_line_at_rest_sends_what_is_left_hangs_up_and_goes_on_later(page: Page) -> None:
+    """A microphone unplugged while offline threw away what was not acknowledged; now it waits to be sent."""
+    told = run(
+        page,
+        """
+        sockets[0].welcome(0)
+        for (const byte of [10, 11]) line.send(frame(byte))
+        sockets[0].onclose({code: 1006})
+        line.rest()
+        line.hurry()
+        sockets[1].welcome(1)
+        const open = !sockets[1].closed
+        sockets[1].say({type: "ack", next_frame: 2})
+        await pause(400)
+        const rested = {closed: sockets[1].closed, last: states.at(-1).state, sockets: sockets.length}
+        line.wake()
+        line.send(frame(12))
+        sockets[2].welcome(2)
+        return {open, rested, late: sockets[1].frames(), later: sockets[2].frames(), left: line.unacknowledged}
+    """,
+    )
+    assert told["open"], "not before everything is acknowledged"
+    assert told["rested"] == {"closed": True, "last": "resting", "sockets": 2}
+    assert told["late"] == [[1, 11]]
+    assert told["later"] == [[2, 12]]
+    assert told["left"] == 1
+
+
+def test_a_line_at_rest_can_still_end_the_session(page: Page) -> None:
+    sent = run(
+        page,
+        "sockets[0].welcome(0); line.rest(); line.stop(); sockets[1].welcome(0); return sockets[1].sent.at(-1)",
+    )
+    assert sent == {"type": "stop"}
 
 
 @pytest.mark.parametrize("rate", [44_100, 48_000])

@@ -9,7 +9,7 @@ const PROTOCOL = 1
 const FIRST_DELAY = 250 // ms; doubles up to the longest, and half of it is chance so that clients do not return as one
 const LONGEST_DELAY = 5_000
 const BUSY_DELAY = 5_000
-const OPENING_LIMIT = 10_000 // ms in which a line must be open and welcomed
+const OPENING_LIMIT = 10_000 // ms in which a line must be open and welcomed; from then on, heartbeats judge it
 const DEAD_AFTER = 3 // heartbeats without a sign of life
 const FRAME_LIMIT = 2_400 // frames kept without acknowledgement: ten minutes of quarter seconds
 
@@ -17,6 +17,10 @@ const FRAME_LIMIT = 2_400 // frames kept without acknowledgement: ten minutes of
 const FINAL = new Set([4400, 4401, 4404, 4409, 4410, 4413, 4415])
 const TOO_BUSY = 1013
 const SESSION_OVER = 4410
+
+/** 32 hexadecimal digits; `randomUUID` would need a secure context. */
+const randomId = () =>
+  Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("")
 
 export class Connection extends EventTarget {
   /**
@@ -28,7 +32,7 @@ export class Connection extends EventTarget {
    *
    * Dispatches `state` events whose detail is one of
    *   {state: "connecting"} | {state: "open"} | {state: "waiting", attempt, delay, busy}
-   *   {state: "stopped", seconds} | {state: "failed", code, message}
+   *   {state: "resting"} | {state: "stopped", seconds} | {state: "failed", code, message}
    * and `overflow` when the server has been away for so long that frames are being lost.
    */
   constructor({url, key, codec, open = (address) => new WebSocket(address)}) {
@@ -36,11 +40,13 @@ export class Connection extends EventTarget {
     this.url = url
     this.key = key
     this.codec = codec
+    this.recorder = randomId() // the same on every line, so that a late one does not fence off the one after it
     this.open = open
     this.queue = [] // payloads not acknowledged yet, oldest first
     this.first = null // number of the oldest; unknown until the first welcome
     this.welcomed = false
     this.stopping = false
+    this.resting = false
     this.done = false
     this.attempt = 0
     this.heartbeat = 10
@@ -74,6 +80,22 @@ export class Connection extends EventTarget {
     if (this.stopping || this.done) return
     this.stopping = true
     if (this.welcomed) this.tell({type: "stop"})
+    else if (this.resting) this.wake()
+  }
+
+  /** No frames for a while: hang up as soon as the server has all of those there are. */
+  rest() {
+    this.resting = true
+    this.settle()
+  }
+
+  /** There will be frames again. */
+  wake() {
+    if (!this.resting || this.done) return
+    this.resting = false
+    if (this.socket) return
+    clearTimeout(this.timer)
+    this.connect()
   }
 
   /** Leave without ending the session. */
@@ -97,7 +119,7 @@ export class Connection extends EventTarget {
     this.socket = socket
     this.refusal = null
     socket.binaryType = "arraybuffer"
-    const hello = {type: "hello", protocol: PROTOCOL, key: this.key, codec: this.codec}
+    const hello = {type: "hello", protocol: PROTOCOL, key: this.key, codec: this.codec, recorder: this.recorder}
     if (this.codec === "pcm16") Object.assign(hello, {sample_rate: 16_000, channels: 1})
     socket.onopen = () => this.tell(hello)
     socket.onmessage = ({data}) => this.hear(JSON.parse(data))
@@ -111,7 +133,8 @@ export class Connection extends EventTarget {
       case "welcome":
         return this.resume(message)
       case "ack":
-        return this.forget(message.next_frame)
+        this.forget(message.next_frame)
+        return this.settle()
       case "stopped":
         this.finish({state: "stopped", seconds: message.seconds})
         return
@@ -131,11 +154,18 @@ export class Connection extends EventTarget {
     if (this.stopping) this.tell({type: "stop"})
     this.pulse = setInterval(() => this.beat(), this.heartbeat * 1000)
     this.changed({state: "open"})
+    this.settle()
   }
 
   forget(next) {
     if (this.first !== null && next > this.first) this.queue.splice(0, next - this.first)
     this.first = next
+  }
+
+  settle() {
+    if (!this.resting || this.stopping || this.done || this.queue.length) return
+    this.drop()
+    this.changed({state: "resting"})
   }
 
   beat() {
@@ -170,6 +200,7 @@ export class Connection extends EventTarget {
     this.welcomed = false
     clearTimeout(this.opening)
     clearTimeout(this.timer)
+    this.timer = null
     clearInterval(this.pulse)
     const socket = this.socket
     this.socket = null

@@ -20,7 +20,11 @@ export function wire(act) {
   $("record").onclick = act.press
   $("finish").onclick = act.finish
   $("download").onclick = act.download
-  $("setup").oninput = act.changed
+  $("setup").oninput = ({target}) => {
+    act.changed()
+    // The hint promises that the space key now records; on the box it would take the consent back.
+    if (target === $("agreed") && !$("record").disabled) $("record").focus()
+  }
   $("setup").onsubmit = (event) => event.preventDefault()
   $("copy").onclick = copyLink
   $("theme").onclick = () => { switchTheme(); act.dress() }
@@ -108,14 +112,13 @@ export function showRecorder({recorder, session, mine, obstacle}) {
   $("record-hint").textContent = hint
   $("record-label").textContent = label
   $("record").title = label
-  const pressed = ["recording", "reconnecting"].includes(recorder.state)
-  $("record").setAttribute("aria-pressed", String(pressed))
+  const recording = ["recording", "reconnecting"].includes(recorder.state)
   $("record").disabled = idle && (over || watching || taken || Boolean(obstacle))
   $("finish").hidden = !(idle && mine && session.role === "recorder" && !over && !taken)
   $("anew").hidden = !(idle && (over || taken))
   $("quality").hidden = Boolean(mine) || !idle
-  $("meter").hidden = !pressed
-  if (!pressed) showLevel(0)
+  $("meter").hidden = !recording
+  if (!recording) showLevel(0)
 }
 
 function wording({recorder, lost, over, watching, mine, obstacle}) {
@@ -157,8 +160,8 @@ export function showFacts(session) {
   const when = at.toLocaleString([], {...(today ? {} : {dateStyle: "medium"}), timeStyle: "short"})
   const purpose = session.purpose.charAt(0).toUpperCase() + session.purpose.slice(1)
   $("facts-text").textContent =
-    `${purpose} · everyone agreed ${today ? "at" : "on"} ${when}. Audio is not kept; results are erased in ` +
-    `${duration(session.expiresIn)}.`
+    `${purpose} · everyone agreed ${today ? "at" : "on"} ${when}. The sound is erased when the recording is finished, at ` +
+    `the latest ten minutes after the recorder has gone; results in ${duration(session.expiresIn)}.`
 }
 
 function duration(seconds) {

@@ -10,8 +10,7 @@ export function addressed() {
   const session = new URLSearchParams(location.search).get("session")
   if (!session) return null
   const kept = stored(session)
-  const viewerKey = decodeURIComponent(location.hash.slice(1))
-  return {session, viewerKey, recorderKey: kept?.recorderKey ?? null, codec: kept?.codec ?? "pcm16"}
+  return {session, viewerKey: decoded(location.hash.slice(1)), recorderKey: kept?.recorderKey ?? null, codec: kept?.codec ?? "pcm16"}
 }
 
 /** Keep a new session's keys, and put the viewer's into the address. */
@@ -26,6 +25,15 @@ export function forget(session) {
   try {
     sessionStorage.removeItem(place(session))
   } catch { /* nothing was stored */ }
+}
+
+/** A key that was cut off or mangled on its way opens nothing, and the page then says so. */
+function decoded(fragment) {
+  try {
+    return decodeURIComponent(fragment)
+  } catch {
+    return ""
+  }
 }
 
 function stored(session) {

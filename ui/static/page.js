@@ -9,6 +9,7 @@ import {Recorder} from "./recorder.js"
 import * as say from "./sentences.js"
 
 const SUMMARY_EVERY = 10_000 // ms between readings aloud of who sounds how
+const OPEN_AGAIN = 3_000 // ms until a session that could not be opened is asked for again
 
 const root = document.documentElement
 const link = new Link()
@@ -16,6 +17,7 @@ const recorder = new Recorder()
 let mine = keys.addressed() // the session of this page and its keys
 let session = {state: "loading"} // what the document says of it
 let cards = []
+let trouble = "" // why what was asked for last did not come to pass
 
 function audioUrl(id) {
   const {apiUrl, apiPort} = root.dataset
@@ -28,8 +30,25 @@ function audioUrl(id) {
 
 const address = () => ({url: audioUrl(mine.session), key: mine.recorderKey})
 
-function openSession() {
-  if (mine) link.ask("open", {session: mine.session, key: mine.recorderKey ?? mine.viewerKey})
+/** Ask the document; its answer, or null where the notice says why there is none. */
+async function ask(name, fields) {
+  let answer = null
+  try {
+    answer = await link.request(name, fields)
+    trouble = ""
+  } catch (error) {
+    trouble = link.up ? error.message : "" // a lost link has a sentence of its own
+  }
+  show()
+  return answer
+}
+
+let reopening
+async function openSession() {
+  clearTimeout(reopening)
+  if (!mine) return
+  const answer = await ask("open", {session: mine.session, key: mine.recorderKey ?? mine.viewerKey})
+  if (!answer && link.up) reopening = setTimeout(openSession, OPEN_AGAIN)
 }
 
 /** The session to record: the one of this page, or a new one. */
@@ -51,15 +70,17 @@ function press() {
 }
 
 async function download() {
-  const {filename, text} = await link.request("download")
+  const answer = await ask("download")
+  if (!answer) return
+  const {filename, text} = answer
   const url = URL.createObjectURL(new Blob([text], {type: "application/json"}))
   Object.assign(document.createElement("a"), {href: url, download: filename}).click()
   setTimeout(() => URL.revokeObjectURL(url), 10_000)
 }
 
 async function step(by) {
-  const {text} = await link.request("step", {by})
-  document.getElementById("turn").textContent = text
+  const answer = await ask("step", {by})
+  if (answer) document.getElementById("turn").textContent = answer.text
 }
 
 function dress() {
@@ -83,10 +104,12 @@ function notice() {
   if (say.refusal(session.state)) return say.refusal(session.state)
   if (recorder.overflow) return say.OVERFLOW
   if (recorder.state === "failed") return say.failure(recorder.detail)
-  if (recorder.state === "paused") return say.PAUSED
-  if (recorder.detail.state === "waiting") return say.waiting(recorder.detail, recorder.line.unacknowledged)
+  if (recorder.state === "paused" && !session.stopped) return say.paused(recorder.unsent)
+  if (recorder.detail.state === "waiting") {
+    return (recorder.state === "stopping" ? say.finishing : say.waiting)(recorder.detail, recorder.unsent)
+  }
   if (!mine && !permitted()) return say.INSECURE
-  return session.trouble || session.warning || ""
+  return trouble || session.trouble || session.warning || ""
 }
 
 function state() {
@@ -133,7 +156,9 @@ link.addEventListener("session", ({detail}) => {
   session = detail
   if (session.state === "erased" && mine) {
     keys.forget(mine.session)
-    if (recorder.active) recorder.abandon()
+    if (recorder.state !== "idle") recorder.abandon()
+    document.getElementById("turn").textContent = ""
+    read("")
   }
   people.draw(cards, session.selected, (speaker) => link.ask("select", {speaker}))
   show()
@@ -144,12 +169,17 @@ link.addEventListener("people", ({detail}) => {
   show()
 })
 
-let saidAt = 0
-link.addEventListener("summary", ({detail}) => {
-  if (Date.now() - saidAt < SUMMARY_EVERY) return
-  saidAt = Date.now()
-  document.getElementById("summary").textContent = detail
-})
+let readAt = 0
+let reading
+/** Have a screen reader say it; what comes too soon after the last waits, and only the newest is then said. */
+function read(text) {
+  clearTimeout(reading)
+  reading = setTimeout(() => {
+    readAt = Date.now()
+    document.getElementById("summary").textContent = text
+  }, text ? readAt + SUMMARY_EVERY - Date.now() : 0)
+}
+link.addEventListener("summary", ({detail}) => read(detail))
 
 recorder.addEventListener("change", show)
 recorder.addEventListener("level", () => controls.showLevel(recorder.level))
@@ -158,7 +188,7 @@ addEventListener("online", () => {
   recorder.hurry()
 })
 addEventListener("beforeunload", (event) => {
-  if (recorder.active) event.preventDefault()
+  if (recorder.active || recorder.unsent) event.preventDefault()
 })
 
 controls.wire({
@@ -168,7 +198,7 @@ controls.wire({
   dress,
   changed: show,
   finish: () => recorder.finish(mine.codec, address()),
-  erase: () => link.ask("erase"),
+  erase: () => ask("erase"),
   view: (mode) => link.ask("view", {mode}),
 })
 show()

@@ -54,8 +54,7 @@ function fill(card, person, chosen) {
   how.lastChild.textContent = person.sounds
   const share = Math.round(person.share * 100)
   talk.textContent = `${share} % of the talk, ${clock(person.seconds)}`
-  confidence.textContent = person.label ? person.confidence.toFixed(2) : ""
-  confidence.title = "confidence"
+  confidence.textContent = person.label ? `confidence ${person.confidence.toFixed(2)}` : ""
   card.lastChild.firstChild.style.width = `${share}%`
 }
 

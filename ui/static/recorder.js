@@ -13,6 +13,11 @@ export class Recorder extends EventTarget {
   detail = {} // what the state is about: the line's last state, or an error
   level = 0
 
+  /** Frames that would be lost with the page. */
+  get unsent() {
+    return this.line && !this.line.done ? this.line.unacknowledged : 0
+  }
+
   get active() {
     return ["asking", "recording", "reconnecting", "stopping"].includes(this.state)
   }
@@ -24,26 +29,30 @@ export class Recorder extends EventTarget {
    */
   async start(codec, session) {
     this.become("asking")
+    let microphone
     try {
-      this.microphone = await Microphone.open()
+      microphone = this.microphone = await Microphone.open()
     } catch (error) {
       this.become("failed", {microphone: error.name})
+      this.line?.rest()
       return
     }
-    this.microphone.addEventListener("level", ({detail}) => {
+    microphone.addEventListener("level", ({detail}) => {
       this.level = detail
       this.dispatchEvent(new Event("level"))
     })
-    this.microphone.addEventListener("lost", () => this.pause())
+    microphone.addEventListener("lost", () => this.pause())
     try {
-      this.join({...(await session()), codec})
+      const address = await session()
+      if (this.microphone !== microphone) return // it was lost meanwhile
+      this.join({...address, codec})
     } catch (error) {
       await this.release()
       this.become("failed", {message: error.message})
       return
     }
-    this.microphone.addEventListener("frame", ({detail}) => this.line.send(detail))
-    this.microphone.record(codec)
+    microphone.addEventListener("frame", ({detail}) => this.line.send(detail))
+    microphone.record(codec)
     // A phone that falls asleep stops to listen.
     navigator.wakeLock?.request("screen").then((lock) => { this.awake = lock }, () => {})
     this.become("recording", {state: "connecting"})
@@ -53,13 +62,13 @@ export class Recorder extends EventTarget {
   finish(codec, {url, key}) {
     this.join({url, key, codec})
     this.line.stop()
-    this.become("stopping")
+    this.become("stopping", this.detail)
   }
 
   /** Send what is left, and end the session. */
   async stop() {
     if (!["recording", "reconnecting"].includes(this.state)) return
-    this.become("stopping")
+    this.become("stopping", this.detail)
     await this.release()
     this.line.stop()
   }
@@ -76,8 +85,13 @@ export class Recorder extends EventTarget {
     this.line?.hurry()
   }
 
+  /** Go on with the line of before where there is one: it may still hold what the server has not got. */
   join({url, key, codec}) {
     this.overflow = false
+    if (this.line && !this.line.done) {
+      this.line.wake()
+      return
+    }
     this.line = new Connection({url, key, codec})
     this.line.addEventListener("state", ({detail}) => this.followLine(detail))
     this.line.addEventListener("overflow", () => {
@@ -92,7 +106,9 @@ export class Recorder extends EventTarget {
       await this.release()
       this.become(line.state, line)
     } else if (this.state === "stopping") {
-      this.become("stopping", line)
+      if (line.state !== "connecting") this.become("stopping", line)
+    } else if (!this.microphone) {
+      this.become(this.state, this.state === "paused" ? line : this.detail)
     } else if (line.state === "open") {
       this.overflow = false
       this.become("recording", line)
@@ -101,10 +117,12 @@ export class Recorder extends EventTarget {
     }
   }
 
+  /** The microphone is gone: what it has heard is still sent, by a line that then waits for the next one. */
   async pause() {
+    if (this.state === "stopping") return
+    this.become("paused", this.detail)
     await this.release()
-    this.line?.close()
-    this.become("paused")
+    if (this.state === "paused") this.line?.rest()
   }
 
   async release() {

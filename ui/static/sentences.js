@@ -54,13 +54,22 @@ export function failure({microphone, code, message}) {
   return LINE[code] ?? message ?? "The recording has failed."
 }
 
-export const PAUSED = "The microphone has gone away. Plug it in again and continue recording."
+const kept = (frames) => (frames >= 4 ? ` ${Math.round(frames / 4)} s are kept to be sent.` : "")
+
+/** The microphone was unplugged. */
+export const paused = (unsent) =>
+  `The microphone has gone away. Plug it in again and continue recording.${kept(unsent)}`
 
 /** How a lost line stands. */
 export function waiting({attempt, busy}, unsent) {
   if (busy) return "The server is full at the moment. Recording goes on here, and is sent when there is room."
-  const kept = unsent >= 4 ? ` ${Math.round(unsent / 4)} s are kept to be sent.` : ""
-  return `No connection to the server (attempt ${attempt}). Keep talking.${kept}`
+  return `No connection to the server (attempt ${attempt}). Keep talking.${kept(unsent)}`
+}
+
+/** How a lost line stands when nothing more is recorded. */
+export function finishing({attempt, busy}, unsent) {
+  const why = busy ? "The server is full at the moment." : `No connection to the server (attempt ${attempt}).`
+  return `${why} What was said is still being sent: please leave this page open.${kept(unsent)}`
 }
 
 /** Why a session is not shown; empty when it is. */
