@@ -11,7 +11,7 @@ from ray import ObjectRef
 
 from deployments.context import Context
 from pipeline.audio import UndecodableAudio, WebmDecoder
-from pipeline.store import Claim, Codec, Frame
+from pipeline.session import Claim, Codec, Frame
 from pipeline.timeline import SAMPLE_RATE
 
 FRAME_SAMPLES = SAMPLE_RATE // 4  # decoded webm is journalled in frames of this size

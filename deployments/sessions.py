@@ -26,7 +26,8 @@ from pipeline.conversation import Conversation, Hop
 from pipeline.diarisation import Observation, Stretch
 from pipeline.events import SessionEnded, Warned
 from pipeline.fragments import Impression
-from pipeline.store import Codec, Frame, SessionStore, UnknownSession, connect
+from pipeline.session import Codec, Frame, UnknownSession
+from pipeline.store import SessionStore, connect
 from pipeline.timeline import SAMPLE_RATE
 
 NAMESPACE = "tonetrack"

@@ -14,7 +14,8 @@ from pydantic import ValidationError
 from redis.exceptions import RedisError
 
 from pipeline.events import Event, HopHeard, SessionEnded, SpeakersMerged, TurnRevised, TurnUpdated, Warned
-from pipeline.store import SessionRecord, SessionStore, UnknownSession, connect
+from pipeline.session import SessionRecord, UnknownSession
+from pipeline.store import SessionStore, connect
 from pipeline.timeline import EmotionReading, Timeline
 from ui.settings import PageSettings
 

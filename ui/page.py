@@ -13,7 +13,7 @@ from bokeh.events import Event, MouseWheel, PanStart, Tap
 from pydantic import ValidationError, validate_call
 from redis.exceptions import RedisError
 
-from pipeline.store import PURPOSES, Role, SessionRequest, UnknownSession
+from pipeline.session import PURPOSES, Role, SessionRequest, UnknownSession
 from pipeline.timeline import Timeline, Turn
 from ui.bridge import Bridge
 from ui.feed import Changes, Feed, Hub

@@ -9,7 +9,7 @@ from fastapi.requests import HTTPConnection
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from deployments.context import Context
-from pipeline.store import Role
+from pipeline.session import Role
 
 
 def get_context(connection: HTTPConnection) -> Context:

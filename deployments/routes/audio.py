@@ -33,7 +33,7 @@ from deployments.recording import Recording, open_recording
 from deployments.routes.access import TheContext
 from deployments.routes.errors import UNKNOWN
 from pipeline.audio import UndecodableAudio
-from pipeline.store import Codec, FrameGap, OtherCodec, Role, SessionOver, TakenOver, UnknownSession
+from pipeline.session import Codec, FrameGap, OtherCodec, Role, SessionOver, TakenOver, UnknownSession
 
 FULL = "All places are taken; try again in half a minute."
 HELLO_SECONDS = 10.0  # from connecting to hello

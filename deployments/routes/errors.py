@@ -7,7 +7,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from redis.exceptions import RedisError
 
-from pipeline.store import UnknownSession
+from pipeline.session import UnknownSession
 
 UNKNOWN = "There is no such session: it was never created, has expired, or was erased."
 

@@ -10,7 +10,8 @@ from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, Field
 
 from deployments.routes.access import AsRecorder, AsViewer, TheContext
-from pipeline.store import SessionRecord, SessionRequest, SessionStore, UnknownSession
+from pipeline.session import SessionRecord, SessionRequest, UnknownSession
+from pipeline.store import SessionStore
 from pipeline.timeline import CHUNK_SECONDS, EMOTIONS, ChunkSpeaker, EmotionReading, Turn
 
 ChunkNumber = Annotated[int, Path(ge=0, le=1_000_000)]

@@ -7,7 +7,7 @@ import pytest
 import redis
 
 from pipeline.events import HopHeard, SessionEnded, Warned
-from pipeline.store import (
+from pipeline.session import (
     Codec,
     Frame,
     FrameGap,
@@ -16,11 +16,10 @@ from pipeline.store import (
     Role,
     SessionOver,
     SessionRequest,
-    SessionStore,
     TakenOver,
     UnknownSession,
-    connect,
 )
+from pipeline.store import SessionStore, connect
 from tests.service import running_redis
 
 

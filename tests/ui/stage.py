@@ -19,7 +19,8 @@ from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 
 from pipeline.events import Event
-from pipeline.store import Role, SessionStore, UnknownSession, connect
+from pipeline.session import Role, UnknownSession
+from pipeline.store import SessionStore, connect
 from tests.ui.conversation import ended, hops
 from ui.settings import PageSettings
 

@@ -12,7 +12,7 @@ from bokeh.document import Document
 from pydantic import SecretStr
 from redis.exceptions import RedisError
 
-from pipeline.store import NewSession, SessionRequest
+from pipeline.session import NewSession, SessionRequest
 from tests.service import running_redis
 from ui.feed import Hub
 from ui.page import Page

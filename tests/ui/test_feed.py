@@ -11,7 +11,8 @@ import pytest
 from pydantic import SecretStr
 
 from pipeline.events import EmotionRead, Event, HopHeard, TurnUpdated, Warned
-from pipeline.store import SessionRequest, SessionStore, connect
+from pipeline.session import SessionRequest
+from pipeline.store import SessionStore, connect
 from pipeline.timeline import Timeline, Turn
 from tests.service import running_redis
 from tests.ui.conversation import ended, hops, reading
