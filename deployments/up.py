@@ -77,13 +77,6 @@ def run(settings: Settings, dashboard: bool, say: Callable[[str], None]) -> None
         raise CannotStart("Redis ended by itself." if page.poll() is None else "The page's server ended by itself.")
 
 
-def free_port() -> int:
-    """A TCP port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def _check_machine(settings: Settings) -> None:
     available = psutil.virtual_memory().available
     if available < NEEDED_MEMORY:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -23,7 +24,7 @@ from redis.retry import Retry
 
 from deployments.client import Recorder, Session, open_session
 from deployments.recorder import FRAME, paced, pcm_frames, webm_frames
-from deployments.up import free_port, redis_server
+from deployments.up import redis_server
 from pipeline.timeline import SAMPLE_RATE
 
 ROOT = Path(__file__).parents[1]
@@ -66,6 +67,13 @@ class Service:
         assert len(matching) == 1, f"{part}: {matching}"
         os.kill(matching[0], signal.SIGKILL)
         return matching[0]
+
+
+def free_port() -> int:
+    """A TCP port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Protocol
@@ -69,4 +69,4 @@ class Ravdess:
             yield Clip(path, speaker=code[6], emotion=self.emotion_of_code[code[2]])
 
 
-CORPORA: dict[str, type[Ravdess]] = {Ravdess.name: Ravdess}
+CORPORA: dict[str, Callable[[Path], Corpus]] = {Ravdess.name: Ravdess}

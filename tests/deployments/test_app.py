@@ -19,8 +19,8 @@ from ray.serve.schema import ServeDeploySchema
 
 from deployments.app import build
 from deployments.settings import Settings
-from deployments.up import QUIET_WORKERS, free_port
-from tests.service import ROOT, record, running_redis
+from deployments.up import QUIET_WORKERS
+from tests.service import ROOT, free_port, record, running_redis
 
 CONFIG = ROOT / "cluster" / "serve.yaml"
 SERVE = Path(sys.executable).parent / "serve"

@@ -15,8 +15,8 @@ import pytest
 
 from deployments import up
 from deployments.settings import Settings
-from deployments.up import CannotStart, free_port
-from tests.service import ROOT, Service, running_service
+from deployments.up import CannotStart
+from tests.service import ROOT, Service, free_port, running_service
 
 CLI = [sys.executable, "-m", "deployments.cli"]
 
@@ -107,3 +107,12 @@ def test_it_ends_everything_that_it_started_and_starts_again_at_once(number: sig
         assert not left, left
         with socket.socket() as probe:
             assert probe.connect_ex(("127.0.0.1", int(service.api.rsplit(":", 1)[1]))) != 0
+
+
+@pytest.mark.slow
+def test_it_says_so_when_its_own_redis_has_died() -> None:
+    """It used to stay up, with everything broken."""
+    with running_service() as service:
+        service.kill("redis-server")
+        assert service.process.wait(60) == 1
+        assert "Redis ended by itself." in service.log.read_text()
