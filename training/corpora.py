@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Protocol
@@ -30,6 +30,8 @@ class Corpus(Protocol):
 
     name: str
     licence: str
+
+    def __init__(self, root: Path) -> None: ...
 
     def clips(self) -> Iterator[Clip]:
         """Every clip, always in the same order."""
@@ -69,4 +71,4 @@ class Ravdess:
             yield Clip(path, speaker=code[6], emotion=self.emotion_of_code[code[2]])
 
 
-CORPORA: dict[str, Callable[[Path], Corpus]] = {Ravdess.name: Ravdess}
+CORPORA: dict[str, type[Corpus]] = {Ravdess.name: Ravdess}
