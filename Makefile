@@ -2,12 +2,14 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run setup test test-slow check format lock
+.PHONY: run setup develop test test-slow check format lock
 
 run: setup
 	@exec $(BIN)/tonetrack up
 
 setup: .venv/run.done
+
+develop: .venv/test.done  # what tests and training need besides: 5 GB, torch for the most part
 
 test: .venv/test.done
 	$(BIN)/pytest -m "not slow"
@@ -28,7 +30,7 @@ format: .venv/test.done
 # Needs uv; rewrites the two locked files from pyproject.toml.
 lock:
 	uv pip compile --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11 --extra test -o requirements/test.lock pyproject.toml
-	uv pip compile --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11 -c requirements/test.lock -o requirements/run.lock pyproject.toml
+	uv pip compile --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11 -c requirements/test.lock --override requirements/run.overrides -o requirements/run.lock pyproject.toml
 
 .venv/%.done: requirements/%.lock pyproject.toml
 	@$(PYTHON) -c 'import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 13))' 2>/dev/null || \

@@ -24,12 +24,12 @@ from numpy.typing import NDArray
 from scipy.signal import butter, sosfiltfilt
 
 from pipeline.timeline import SAMPLE_RATE
+from training.augment import REVERBERATION, TELEPHONE_BAND, in_room, over_noise
 from training.corpora import Ravdess
-from training.sound import REVERBERATION, SPEECH_RANGE, in_room, over_noise, speech
+from training.sound import SPEECH_RANGE, speech
 
 Audio = NDArray[np.float32]
 
-TELEPHONE_BAND = (300.0, 3400.0)  # Hz; ITU-T G.712
 STEP = SAMPLE_RATE // 100  # samples between two frames of the level
 SHORTEST_ISLAND = 8 * STEP  # samples; less is a click
 SOFT_EDGE = SAMPLE_RATE // 20  # samples of speech around an island that are too soft to stand out
