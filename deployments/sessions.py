@@ -24,8 +24,8 @@ from deployments.gather import Gatherer
 from deployments.settings import Settings
 from pipeline.conversation import Conversation, Hop
 from pipeline.diarisation import Observation, Stretch
+from pipeline.emotion import EmotionHead
 from pipeline.events import SessionEnded, Warned
-from pipeline.fragments import Impression
 from pipeline.session import Codec, Frame, UnknownSession
 from pipeline.store import SessionStore, connect
 from pipeline.timeline import SAMPLE_RATE
@@ -63,7 +63,8 @@ class SessionActor:
         self._store = open_store(settings)
         self._live: dict[str, _Live] = {}
         self._observe: Gatherer[Stretch, Observation] = Gatherer(diariser.observe.remote)
-        self._read: Gatherer[Any, Impression] = Gatherer(recogniser.read.remote)
+        self._embed: Gatherer[Any, Any] = Gatherer(recogniser.embed.remote)
+        self._head = EmotionHead.load()
 
     async def hear(self, session: str, frame: Frame) -> int:
         """Take in a frame that stands in the journal; returns how many frames wait to be heard."""
@@ -153,7 +154,7 @@ class SessionActor:
 
     async def _restore(self, session: str) -> Conversation:
         state = await self._store.load_snapshot(session)
-        return Conversation.unpack(state) if state else Conversation()
+        return Conversation.unpack(state, self._head) if state else Conversation(self._head)
 
     async def _catch_up(self, session: str, conversation: Conversation, newest: Frame | None) -> None:
         """Hear the newest frame, and before it whatever the journal holds that has not been heard."""
@@ -175,8 +176,8 @@ class SessionActor:
     async def _hop(self, session: str, conversation: Conversation, hop: Hop) -> None:
         observation = await self._observe(conversation.stretch(hop))
         fragments = conversation.align(observation)
-        impressions = await asyncio.gather(*(self._read(conversation.audio(fragment)) for fragment in fragments))
-        await self._store.publish(session, hop.number, conversation.conclude(hop, fragments, impressions))
+        embeddings = await asyncio.gather(*(self._embed(conversation.audio(fragment)) for fragment in fragments))
+        await self._store.publish(session, hop.number, conversation.conclude(hop, fragments, embeddings))
 
     async def _abandon(self, session: str, conversation: Conversation) -> None:
         """End a session whose recorder does not come back, so that its sound does not stay."""

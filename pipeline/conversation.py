@@ -6,8 +6,8 @@ actor live, `training` offline), so that this module neither waits nor knows whe
     for hop in conversation.hear(pcm, arrived_at):
         observation = diariser.observe([conversation.stretch(hop)])
         fragments = conversation.align(observation)
-        impressions = model.read([conversation.audio(fragment) for fragment in fragments])
-        events = conversation.conclude(hop, fragments, impressions)
+        embeddings = model.embed([conversation.audio(fragment) for fragment in fragments])
+        events = conversation.conclude(hop, fragments, embeddings)
 
 The same samples give the same events, however they were cut into frames and whenever the conversation was packed
 and unpacked in between: that is what makes replaying a journal safe.
@@ -24,9 +24,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline import snapshot
-from pipeline.alignment import ACTIVE_SECONDS, TURN_PAUSE, SpeakerMemory
+from pipeline.alignment import ACTIVE_SECONDS, LONGEST_TURN, TURN_PAUSE, SpeakerMemory
+from pipeline.baseline import SpeakerBaseline
 from pipeline.diarisation import DiariserState, Observation, Stretch
 from pipeline.diarisation.local import REACH_SECONDS
+from pipeline.emotion import EmotionHead
 from pipeline.events import (
     ChunkClosed,
     EmotionRead,
@@ -37,13 +39,13 @@ from pipeline.events import (
     TurnRevised,
     TurnUpdated,
 )
-from pipeline.fragments import Fragment, Impression, unread
+from pipeline.fragments import Fragment, unread
 from pipeline.speech import SpeechState
 from pipeline.timeline import CHUNK_SECONDS, HOP_SECONDS, SAMPLE_RATE, EmotionReading, Timeline, Turn
 
 HOP: Final = round(HOP_SECONDS * SAMPLE_RATE)  # samples
 TAIL: Final = 8 * SAMPLE_RATE  # samples kept behind the newest hop: the longest fragment, and the wait for its end
-FORMAT: Final = 1  # of a packed conversation
+FORMAT: Final = 2  # of a packed conversation
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +65,8 @@ class Hop:
 class Conversation:
     """The state of one conversation. Not for two tasks at once: a hop is concluded before the next is stretched."""
 
-    def __init__(self) -> None:
+    def __init__(self, head: EmotionHead) -> None:
+        self._head = head
         self.next_frame = 0  # the first journal frame that has not been heard
         self._tail = np.zeros(0, np.int16)
         self._tail_start = 0
@@ -72,6 +75,8 @@ class Conversation:
         self._memory = SpeakerMemory()
         self._timeline = Timeline()
         self._read_until = 0.0
+        self._embeddings: dict[float, NDArray[np.float16]] = {}  # by a reading's start, while its turn may change
+        self._baselines: dict[int, SpeakerBaseline] = {}  # by speaker, from turns that are final
         self._published: dict[int, Turn] = {}
         self._news: list[Event] = []
         self._chunks = 0
@@ -112,6 +117,8 @@ class Conversation:
         self._speech = bool(observation.islands)
         for kept, merged in self._memory.learn(observation.units):
             self._tell(SpeakersMerged(kept=kept, merged=merged))
+            if (known := self._baselines.pop(merged, None)) is not None:
+                self._baselines[kept] = self._known(kept) + known
             self._published = {
                 turn.id: turn.model_copy(update={"speaker": kept}) if turn.speaker == merged else turn
                 for turn in self._published.values()
@@ -125,10 +132,13 @@ class Conversation:
         """What the emotion model is to hear of a fragment: int16 samples (n,)."""
         return self._samples(round(fragment.heard_from * SAMPLE_RATE), round(fragment.end * SAMPLE_RATE))
 
-    def conclude(self, hop: Hop, fragments: Sequence[Fragment], impressions: Sequence[Impression]) -> list[Event]:
-        """The events of a hop, in order; `impressions` answer the fragments one to one."""
-        for fragment, impression in zip(fragments, impressions, strict=True):
-            self._tell(EmotionRead(reading=_reading(fragment, impression)))
+    def conclude(
+        self, hop: Hop, fragments: Sequence[Fragment], embeddings: Sequence[NDArray[np.float32]]
+    ) -> list[Event]:
+        """The events of a hop, in order; `embeddings` answer the fragments one to one."""
+        for fragment, embedding in zip(fragments, embeddings, strict=True):
+            self._tell(EmotionRead(reading=self._reading(fragment, embedding)))
+            self._embeddings[fragment.start] = embedding.astype(np.float16)  # half the snapshot
             self._read_until = fragment.end
         self._finalise(hop.until - ACTIVE_SECONDS)
         if min(hop.until, self._seconds) >= (self._chunks + 1) * CHUNK_SECONDS:
@@ -160,18 +170,21 @@ class Conversation:
                 "timeline": self._timeline.model_dump_json(),
                 "published": [turn.model_dump() for turn in self._published.values()],
                 "read_until": self._read_until,
+                "model": self._head.version,
+                "embeddings": self._embeddings,
+                "baselines": {speaker: asdict(baseline) for speaker, baseline in self._baselines.items()},
                 "chunks": self._chunks,
                 "arrived_at": self._arrived_at,
             }
         )
 
     @classmethod
-    def unpack(cls, data: bytes) -> Conversation:
+    def unpack(cls, data: bytes, head: EmotionHead) -> Conversation:
         """The conversation that was packed. Raises `ValueError` for another format."""
         state = snapshot.unpack(data)
         if state.get("format") != FORMAT:
             raise ValueError(f"a snapshot of format {state.get('format')!r}; this version reads format {FORMAT}")
-        conversation = cls()
+        conversation = cls(head)
         conversation.next_frame = state["next_frame"]
         conversation._tail = state["tail"]
         conversation._tail_start = state["tail_start"]
@@ -181,6 +194,9 @@ class Conversation:
         conversation._timeline = Timeline.model_validate_json(state["timeline"])
         conversation._published = {row["id"]: Turn(**row) for row in state["published"]}
         conversation._read_until = state["read_until"]
+        if state["model"] == head.version:  # another model's embeddings mean nothing to this one
+            conversation._embeddings = state["embeddings"]
+            conversation._baselines = {speaker: SpeakerBaseline(**row) for speaker, row in state["baselines"].items()}
         conversation._chunks = state["chunks"]
         conversation._arrived_at = state["arrived_at"]
         return conversation
@@ -224,8 +240,38 @@ class Conversation:
             if turn.end >= instant:
                 break
             self._memory.retire(turn, following)
+            self._remember(turn)
             self._published.pop(turn.id, None)
             self._tell(TurnUpdated(turn=turn.model_copy(update={"final": True})))
+
+    def _reading(self, fragment: Fragment, embedding: NDArray[np.float32]) -> EmotionReading:
+        heard = fragment.end - fragment.heard_from
+        baseline = self._baseline(fragment.turn)
+        return self._head.reading(fragment.turn, (fragment.start, fragment.end), heard, embedding, baseline, "causal")
+
+    def _baseline(self, turn: int) -> SpeakerBaseline:
+        """How the speaker of a turn sounded before it: within a turn, a mood is to be heard and not got used to."""
+        speaker = self._timeline.turns[turn].speaker
+        earlier = [reading for reading in self._timeline.readings_of(speaker) if reading.turn != turn]
+        return self._known(speaker) + self._heard(earlier)
+
+    def _known(self, speaker: int) -> SpeakerBaseline:
+        return self._baselines.get(speaker, SpeakerBaseline.unknown(self._head.size))
+
+    def _heard(self, readings: Sequence[EmotionReading]) -> SpeakerBaseline:
+        """The statistics of readings whose embeddings are still here; the others are part of `_baselines`."""
+        here = [reading for reading in readings if reading.start in self._embeddings]
+        if not here:
+            return SpeakerBaseline.unknown(self._head.size)
+        embeddings = np.stack([self._embeddings[reading.start] for reading in here]).astype(np.float32)
+        return SpeakerBaseline.of(embeddings, np.array([reading.duration for reading in here]))
+
+    def _remember(self, turn: Turn) -> None:
+        """Let a final turn's readings join its speaker's baseline."""
+        readings = [reading for reading in self._timeline.readings if reading.turn == turn.id]
+        self._baselines[turn.speaker] = self._known(turn.speaker) + self._heard(readings)
+        for reading in readings:
+            self._embeddings.pop(reading.start, None)
 
     def _close_chunk(self) -> None:
         self._tell(ChunkClosed(number=self._chunks, speakers=self._timeline.chunk(self._chunks)))
@@ -241,22 +287,12 @@ class Conversation:
         return [event.model_copy(update=stamp) for event in news]
 
     def _forget(self, hop: Hop) -> None:
-        self._timeline.forget_before(min(hop.until - ACTIVE_SECONDS, self._chunks * CHUNK_SECONDS))
+        changing = min((turn.start for turn in self._published.values()), default=hop.until)
+        self._timeline.forget_before(min(hop.until - ACTIVE_SECONDS, self._chunks * CHUNK_SECONDS, changing))
+        gone = [start for start in self._embeddings if start < hop.until - ACTIVE_SECONDS - LONGEST_TURN / SAMPLE_RATE]
+        for start in gone:  # of speech that turned out to be nobody's
+            del self._embeddings[start]
         surplus = hop.end - TAIL - self._tail_start
         if surplus > 0:
             self._tail = self._tail[surplus:].copy()
             self._tail_start += surplus
-
-
-def _reading(fragment: Fragment, impression: Impression) -> EmotionReading:
-    return EmotionReading(
-        turn=fragment.turn,
-        start=fragment.start,
-        end=fragment.end,
-        probabilities=tuple(round(float(p), 4) for p in impression.probabilities),
-        label=impression.label,
-        valence=round(impression.valence, 3),
-        arousal=round(impression.arousal, 3),
-        heard=round(fragment.end - fragment.heard_from, 3),
-        model=impression.model,
-    )

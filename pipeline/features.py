@@ -1,61 +1,73 @@
-"""What the emotion model is given of a fragment: mel-frequency cepstral coefficients.
+"""What the emotion model is given of a fragment: mel frames for its network, and functionals.
 
-Training and serving call the same `mfcc`, so a model never meets features made another way than those it
-learnt from. `SETTINGS` is written beside the weights, and `EmotionModel.load` refuses weights that were
-trained with others.
+Training and serving call the same `features_of`, so a model never meets features made another way than those it
+learnt from. `SETTINGS` is written beside the weights, and `EmotionModel.load` refuses weights that were trained with
+others. Nothing here depends on how loud the recording is.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Final
+
 import librosa
 import numpy as np
+from numpy.typing import NDArray
 
+from pipeline import functionals
+from pipeline.functionals import FFT, HOP, WINDOW, Spectrogram
 from pipeline.timeline import SAMPLE_RATE
 
-WINDOW = 1024  # samples, 64 ms: five periods of a low voice, so that its harmonics part
-HOP = 384  # samples, 24 ms: a syllable spans eight frames or so; 16 ms heard no better and cost half as much again
-FFT = WINDOW
-MEL_BANDS = 64  # narrow enough, below 1 kHz, to part the harmonics of a high voice
-COEFFICIENTS = 40  # the upper ones carry pitch, which the usual 13 of speech recognition smooth away on purpose
-DYNAMIC_RANGE = 60.0  # dB below the loudest band; what is quieter is the room, not the speaker
+Array = NDArray[np.float32]
 
-SETTINGS: dict[str, float] = {
+MEL_BANDS: Final = 64  # narrow enough, below 1 kHz, to part the harmonics of a high voice
+STRIDE: Final = 2  # spectra to a frame, so a frame is 25 ms and a syllable spans eight or so
+DYNAMIC_RANGE: Final = 60.0  # dB below the loudest band; what is quieter is the room, not the speaker
+SPREAD: Final = 15.0  # dB that become 1, which is about how far the bands of speech spread
+
+SETTINGS: Final[dict[str, float]] = {
     "sample_rate": SAMPLE_RATE,
     "window": WINDOW,
     "hop": HOP,
     "fft": FFT,
     "mel_bands": MEL_BANDS,
-    "coefficients": COEFFICIENTS,
+    "stride": STRIDE,
     "dynamic_range": DYNAMIC_RANGE,
+    "functionals": functionals.COUNT,
+    "functionals_version": functionals.VERSION,
 }
+
+_MEL: Final = librosa.filters.mel(sr=SAMPLE_RATE, n_fft=FFT, n_mels=MEL_BANDS, fmin=50.0).T.astype(np.float32)
+
+
+@dataclass(frozen=True, slots=True)
+class Features:
+    """A fragment as the emotion model takes it."""
+
+    frames: Array  # (frames, MEL_BANDS), in units of SPREAD about the fragment's mean
+    functionals: Array  # (functionals.COUNT,)
 
 
 def frames_in(samples: int) -> int:
-    """The number of frames that `mfcc` makes of `samples` samples."""
-    return 1 + samples // HOP
+    """The number of frames that `features_of` makes of `samples` samples."""
+    return (1 + samples // HOP) // STRIDE
 
 
-def mfcc(audio: np.ndarray) -> np.ndarray:
-    """Mel-frequency cepstral coefficients that do not depend on how loud the recording is.
+def features_of(audio: Array) -> Features:
+    """The features of float32 (n,), mono at 16 kHz, at any level; 0.5 s or more."""
+    spectrogram = Spectrogram.of(audio)
+    return Features(level_free(mel_decibels(spectrogram)), functionals.functionals(spectrogram))
 
-    `audio`: float32 (n,), mono at 16 kHz, any level. Returns float32 (frames_in(n), COEFFICIENTS), in
-    decibels times the orthonormal cosine transform's scale.
 
-    The peak of the waveform is brought to 1 and decibels count from the fragment's loudest band. The first
-    coefficient, which is the loudness of each frame, then has its mean over the fragment taken out: it keeps
-    how loudness moves while someone speaks, and loses how far the microphone stood.
-    """
-    audio = np.asarray(audio, dtype=np.float32)
-    peak = np.abs(audio).max(initial=0.0)
-    power = librosa.feature.melspectrogram(
-        y=audio / peak if peak > 0 else audio,
-        sr=SAMPLE_RATE,
-        n_fft=FFT,
-        win_length=WINDOW,
-        hop_length=HOP,
-        n_mels=MEL_BANDS,
-    )
-    decibels = librosa.power_to_db(power, ref=np.max, top_db=DYNAMIC_RANGE)
-    coefficients = librosa.feature.mfcc(S=decibels, n_mfcc=COEFFICIENTS).T
-    coefficients[:, 0] -= coefficients[:, 0].mean()
-    return np.ascontiguousarray(coefficients, dtype=np.float32)
+def mel_decibels(spectrogram: Spectrogram) -> Array:
+    """The power in mel bands, `STRIDE` spectra averaged, in dB: (frames, MEL_BANDS)."""
+    power = spectrogram.power @ _MEL
+    frames = len(power) // STRIDE
+    power = power[: frames * STRIDE].reshape(frames, STRIDE, MEL_BANDS).mean(axis=1)
+    return np.asarray(10 * np.log10(power + functionals.SMALL), np.float32)
+
+
+def level_free(decibels: Array) -> Array:
+    """Frames of a fragment in dB with its level taken out, in units of SPREAD: (frames, MEL_BANDS)."""
+    heard = np.maximum(decibels, decibels.max() - DYNAMIC_RANGE)
+    return np.asarray((heard - heard.mean()) / SPREAD, np.float32)

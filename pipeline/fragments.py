@@ -8,7 +8,10 @@ from typing import Final
 
 from pipeline.timeline import HOP_SECONDS, Turn
 
-LONGEST: Final = 3.0  # s; more speech than this dulls a change of tone
+# s. This is all the smoothing there is. On unknown actors two seconds are heard right as often as three (.53 of all
+# hops), and after a change of mood within a turn far sooner: .31 of the hops that follow are right, with 3 s .18, with
+# 1.5 s .39 but then .51 of all. Averaging readings over the turn on top loses both.
+LONGEST: Final = 2.0
 SHORTEST: Final = 0.5  # s; less tells next to nothing
 CRUMB: Final = 0.1  # s; a turn's last bit that is not worth a reading of its own
 
@@ -21,17 +24,6 @@ class Fragment:
     start: float
     end: float
     heard_from: float
-
-
-@dataclass(frozen=True, slots=True)
-class Impression:
-    """What the emotion model says of a fragment. `probabilities` follow `pipeline.timeline.EMOTIONS`."""
-
-    probabilities: tuple[float, ...]
-    label: str
-    valence: float
-    arousal: float
-    model: str
 
 
 def unread(turns: Sequence[Turn], read_until: float, over: bool) -> list[Fragment]:

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 EMOTIONS = ("angry", "calm", "disgust", "fear", "happy", "neutral", "sad", "surprise")
 UNSURE = "unsure"
+Mode = Literal["none", "causal", "full"]  # what a reading knew of the speaker: nothing, what came before, everything
 
 SAMPLE_RATE = 16_000  # Hz; all audio inside ToneTrack is mono at this rate
 HOP_SECONDS = 0.5  # the live path hears, decides and publishes once a hop
@@ -65,8 +66,8 @@ class Turn(Span):
 class EmotionReading(Span):
     """How a stretch of a turn sounds. It says how someone sounds, not how they feel.
 
-    The span is the new speech that the reading stands for; `heard` tells how much speech of the turn, up to the
-    span's end, the model listened to.
+    The span is the speech that the reading stands for; `heard` tells how much speech of the turn the model listened
+    to: live what came before the span's end, in a whole recording what is on both sides of it.
     """
 
     turn: int = Field(ge=0, description="id of the turn that it belongs to")
@@ -75,6 +76,8 @@ class EmotionReading(Span):
     valence: float = Field(ge=-1, le=1, description="unpleasant to pleasant, derived from the probabilities")
     arousal: float = Field(ge=-1, le=1, description="quiet to excited, derived from the probabilities")
     heard: float = Field(gt=0, description="seconds of speech that the model heard")
+    mode: Mode = Field("none", description="which other speech of the speaker it was set against")
+    baseline: float = Field(0.0, ge=0, description="how many seconds of it there were")
     model: str = Field(description="version of the emotion model")
 
     @property

@@ -23,9 +23,9 @@ REACH_SECONDS: Final = (
 class LocalDiariser:
     """Voice activity and voiceprints, both in ONNX Runtime on one thread."""
 
-    def __init__(self) -> None:
+    def __init__(self, encoder: VoiceEncoder | None = None) -> None:
         self._detector = SpeechDetector()
-        self._encoder = VoiceEncoder()
+        self._encoder = encoder or VoiceEncoder()
 
     def warm_up(self) -> None:
         """Spend the first call's seconds (library imports, filter banks) before anyone waits."""

@@ -4,21 +4,30 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 import pytest
 
-from pipeline.conversation import Conversation, Hop
+from pipeline.alignment import ACTIVE_SECONDS, LONGEST_TURN
+from pipeline.baseline import SpeakerBaseline
+from pipeline.conversation import HOP, Conversation, Hop
 from pipeline.diarisation import DiariserState, Observation, Unit
 from pipeline.diarisation.local import LocalDiariser
-from pipeline.events import Event, SpeakersMerged, TurnRevised, TurnUpdated
-from pipeline.fragments import LONGEST, Impression
-from pipeline.timeline import SAMPLE_RATE, Timeline, Turn
+from pipeline.emotion import EmotionHead
+from pipeline.events import EmotionRead, Event, SpeakersMerged, TurnRevised, TurnUpdated
+from pipeline.fragments import LONGEST
+from pipeline.speech import SpeechState
+from pipeline.timeline import EMOTIONS, SAMPLE_RATE, EmotionReading, Timeline, Turn
 from pipeline.voiceprint import SIZE
 from tests.service import Pcm, silence
 from tests.talkers import Said
 
 Talk = tuple[Pcm, list[Said]]
+
+NUMBERS = 4  # in an embedding
 
 
 @pytest.fixture(scope="module")
@@ -26,14 +35,19 @@ def diariser() -> LocalDiariser:
     return LocalDiariser()
 
 
-def impression(audio: Pcm) -> Impression:
+def a_head() -> EmotionHead:
+    alone, known = np.random.default_rng(1).standard_normal((2, NUMBERS + 1, len(EMOTIONS))).astype(np.float32)
+    return EmotionHead("test", 0.3, alone, known, (1.0, 1.0))
+
+
+def embedded(audio: Pcm) -> np.ndarray:
     """A stand-in for the model whose answer depends on every sample that it hears."""
-    loudness = float(np.abs(audio.astype(np.int64)).sum() % 1_000) / 1_000
-    return Impression((loudness, 1 - loudness, 0, 0, 0, 0, 0, 0), "calm", 0.0, 0.0, "test")
+    sums = [np.abs(audio[number::NUMBERS].astype(np.int64)).sum() % 1_000 for number in range(NUMBERS)]
+    return np.array(sums, np.float32) / 500 - 1
 
 
 def hear(pcm: Pcm, diariser: LocalDiariser, frame: int = 4_000, packed_every: int = 0) -> list[Event]:
-    conversation, events = Conversation(), list[Event]()
+    conversation, events = Conversation(a_head()), list[Event]()
 
     def attend(hop: Hop) -> None:
         (observation,) = diariser.observe([conversation.stretch(hop)])
@@ -41,13 +55,13 @@ def hear(pcm: Pcm, diariser: LocalDiariser, frame: int = 4_000, packed_every: in
         heard = [conversation.audio(fragment) for fragment in fragments]
         for fragment, audio in zip(fragments, heard, strict=True):
             assert len(audio) == round((fragment.end - fragment.heard_from) * SAMPLE_RATE) <= LONGEST * SAMPLE_RATE
-        events.extend(conversation.conclude(hop, fragments, [impression(audio) for audio in heard]))
+        events.extend(conversation.conclude(hop, fragments, [embedded(audio) for audio in heard]))
 
     for number, start in enumerate(range(0, len(pcm), frame), start=1):
         for hop in conversation.hear(pcm[start : start + frame], float(start)):
             attend(hop)
         if packed_every and number % packed_every == 0:
-            conversation = Conversation.unpack(conversation.pack())
+            conversation = Conversation.unpack(conversation.pack(), a_head())
     attend(conversation.finish())
     return events + conversation.end()
 
@@ -61,6 +75,90 @@ def timeline_of(events: list[Event]) -> Timeline:
 
 def without_arrival(events: list[Event]) -> list[Event]:
     return [event.model_copy(update={"arrived_at": None}) for event in events]
+
+
+def without_stamp(events: Sequence[Event]) -> list[Event]:
+    return [event.model_copy(update={"heard_until": 0.0, "arrived_at": None}) for event in events]
+
+
+class Line(NamedTuple):
+    """Somebody speaks, in whole hops."""
+
+    voice: int
+    start: float
+    end: float
+
+
+ALTERNATING = (Line(0, 0, 4), Line(5, 5, 9), Line(0, 10, 13), Line(5, 14, 20), Line(0, 21, 24))
+
+
+class Scene:
+    """A conversation whose diariser has heard what the lines say; every hop sounds otherwise."""
+
+    def __init__(self, packed_every: int = 0) -> None:
+        self.conversation = Conversation(a_head())
+        self.events: list[Event] = []
+        self.embeddings: dict[float, np.ndarray] = {}  # by the start of the reading
+        self.kept: list[int] = []  # embeddings, after each hop
+        self._rng = np.random.default_rng(0)
+        self._packed_every = packed_every
+
+    def play(self, lines: Sequence[Line], until: float) -> Scene:
+        """Go on up to `until` seconds."""
+        while self.conversation.samples < until * SAMPLE_RATE:
+            pcm = self._rng.integers(-9_000, 9_000, HOP, np.int16)
+            for hop in self.conversation.hear(pcm, 0.0):
+                self._attend(hop, lines)
+                if self._packed_every and hop.number % self._packed_every == 0:
+                    self.conversation = Conversation.unpack(self.conversation.pack(), a_head())
+        return self
+
+    def end(self, lines: Sequence[Line] = ()) -> Scene:
+        self._attend(self.conversation.finish(), lines)
+        self.events += self.conversation.end()
+        return self
+
+    def readings(self, turn: int | None = None) -> list[EmotionReading]:
+        """As they were told."""
+        told = [event.reading for event in self.events if isinstance(event, EmotionRead)]
+        return [reading for reading in told if turn in (None, reading.turn)]
+
+    def _attend(self, hop: Hop, lines: Sequence[Line]) -> None:
+        start = hop.until - HOP / SAMPLE_RATE
+        units = [unit_of(line, start) for line in lines if line.start <= start < line.end]
+        state = DiariserState(replace(SpeechState.fresh(), position=hop.end), hop.end)
+        fragments = self.conversation.align(Observation([], units, state))
+        embeddings = [embedded(self.conversation.audio(fragment)) for fragment in fragments]
+        self.embeddings |= {f.start: embedding for f, embedding in zip(fragments, embeddings, strict=True)}
+        self.events += self.conversation.conclude(hop, fragments, embeddings)
+        self.kept.append(len(self.conversation._embeddings))
+
+
+def unit_of(line: Line, start: float) -> Unit:
+    first = round(start * SAMPLE_RATE)
+    voiceprint = np.eye(1, SIZE, line.voice, dtype=np.float16)[0]
+    return Unit(first, first + HOP, max(round(line.start * SAMPLE_RATE), first - 2 * HOP), voiceprint)
+
+
+def with_earlier(events: Sequence[Event]) -> Iterator[tuple[EmotionReading, list[EmotionReading]]]:
+    """Each reading, and those that its speaker had in other turns by the time that it was told."""
+    timeline = Timeline()
+    for event in events:
+        if isinstance(event, EmotionRead):
+            speaker = timeline.turns[event.reading.turn].speaker
+            yield (
+                event.reading,
+                [reading for reading in timeline.readings_of(speaker) if reading.turn != event.reading.turn],
+            )
+        event.apply(timeline)
+
+
+def assert_set_against_what_came_before(events: Sequence[Event]) -> None:
+    told = list(with_earlier(events))
+    assert told
+    for reading, earlier in told:
+        assert reading.mode == ("causal" if earlier else "none")
+        assert reading.baseline == pytest.approx(sum(before.duration for before in earlier), abs=2e-3)
 
 
 @pytest.fixture(scope="module")
@@ -123,7 +221,7 @@ def test_no_turn_is_longer_than_the_recording(small_conversation: Talk, diariser
 
 def test_what_takes_the_place_of_a_corrected_turn_comes_with_the_correction() -> None:
     """Were it told apart, the readings of the old turn would be lost in between."""
-    conversation = Conversation()
+    conversation = Conversation(a_head())
     conversation._published = {0: Turn(id=0, speaker=1, start=0, end=4)}
     conversation._timeline.put(conversation._published[0])
     shrunk, new = Turn(id=0, speaker=1, start=0, end=2), Turn(id=5, speaker=2, start=2, end=4)
@@ -132,7 +230,7 @@ def test_what_takes_the_place_of_a_corrected_turn_comes_with_the_correction() ->
 
 
 def test_speakers_that_turn_out_to_be_one_are_told(diariser: LocalDiariser) -> None:
-    conversation = Conversation()
+    conversation = Conversation(a_head())
     voice = np.eye(1, SIZE, dtype=np.float32)[0]
     conversation._memory.anchors = {1: voice * 9, 2: voice * 8}
     conversation._timeline.put(Turn(id=0, speaker=2, start=0, end=1, final=True))
@@ -151,12 +249,12 @@ def test_silence_gives_hops_and_nothing_else(diariser: LocalDiariser) -> None:
 
 
 def test_memory_stays_small_in_a_long_conversation(small_conversation: Talk, diariser: LocalDiariser) -> None:
-    pcm, conversation, sizes = np.tile(small_conversation[0], 9), Conversation(), []
+    pcm, conversation, sizes = np.tile(small_conversation[0], 9), Conversation(a_head()), []
     for start in range(0, len(pcm), 8_000):
         for hop in conversation.hear(pcm[start : start + 8_000], 0.0):
             (observation,) = diariser.observe([conversation.stretch(hop)])
             fragments = conversation.align(observation)
-            conversation.conclude(hop, fragments, [impression(conversation.audio(f)) for f in fragments])
+            conversation.conclude(hop, fragments, [embedded(conversation.audio(f)) for f in fragments])
         sizes.append(len(conversation.pack()))
     half = len(sizes) // 2
     assert max(sizes[half:]) < 1.1 * max(sizes[:half])
@@ -166,4 +264,76 @@ def test_a_snapshot_of_another_format_is_refused() -> None:
     from pipeline import snapshot
 
     with pytest.raises(ValueError, match="format 99"):
-        Conversation.unpack(snapshot.pack({"format": 99}))
+        Conversation.unpack(snapshot.pack({"format": 99}), a_head())
+
+
+def test_a_reading_is_set_against_what_its_speaker_said_before(events: list[Event]) -> None:
+    assert_set_against_what_came_before(events)
+    assert {event.reading.mode for event in events if isinstance(event, EmotionRead)} == {"none", "causal"}
+
+
+def test_a_first_turn_is_read_alone_and_later_ones_against_those_before() -> None:
+    scene = Scene().play([Line(0, 0, 4), Line(0, 5, 7), Line(0, 8, 9)], 10).end()
+    against = {(reading.turn, reading.mode, reading.baseline) for reading in scene.readings()}
+    assert against == {(0, "none", 0), (8, "causal", 4), (12, "causal", 6)}
+
+
+def test_a_turn_is_set_against_the_embeddings_of_those_before_it() -> None:
+    scene = Scene().play([Line(0, 0, 4), Line(0, 5, 7)], 8).end()
+    earlier = np.stack([scene.embeddings[reading.start] for reading in scene.readings(turn=0)])
+    baseline = SpeakerBaseline.of(earlier, np.full(8, 0.5))
+    for reading in scene.readings(turn=8):
+        expected = a_head().probabilities(scene.embeddings[reading.start], baseline)
+        assert reading.probabilities == pytest.approx(expected.tolist(), abs=2e-4)
+
+
+def test_two_speakers_do_not_share_a_baseline() -> None:
+    scene = Scene().play(ALTERNATING, 25).end()
+    assert_set_against_what_came_before(scene.events)
+    # A new voice is believed after a second; what was read of it until then was taken for the other speaker's.
+    later = {(reading.turn, reading.mode) for reading in scene.readings() if 6 <= reading.start < 9}
+    assert later == {(8, "none")}
+    assert {reading.baseline for reading in scene.readings() if reading.start >= 21} == {7}
+
+
+@pytest.mark.parametrize("packed_every", [1, 7])
+def test_readings_do_not_depend_on_packing(packed_every: int) -> None:
+    lines = [*ALTERNATING, Line(0, 100, 104), Line(5, 105, 109)]
+    assert Scene(packed_every).play(lines, 130).end().events == Scene().play(lines, 130).end().events
+
+
+def test_what_was_said_long_ago_still_counts() -> None:
+    """Turns become final, their readings are forgotten, and how their speaker sounded in them is not."""
+    lines = [Line(0, 0, 20), Line(5, 25, 31), Line(0, 40, 42), Line(0, 200, 202)]
+    scene = Scene().play(lines, 205).end()
+    assert_set_against_what_came_before(scene.events)
+    last = [reading for reading in scene.readings() if reading.start >= 200]
+    assert {(reading.mode, reading.baseline) for reading in last} == {("causal", 22)}
+    before = [start for start in scene.embeddings if start < 20 or 40 <= start < 42]
+    baseline = SpeakerBaseline.of(np.stack([scene.embeddings[start] for start in before]), np.full(len(before), 0.5))
+    for reading in last:
+        expected = a_head().probabilities(scene.embeddings[reading.start], baseline)
+        assert reading.probabilities == pytest.approx(expected.tolist(), abs=2e-4)
+
+
+def test_speakers_that_turn_out_to_be_one_share_a_baseline() -> None:
+    scene = Scene().play([Line(0, 0, 4), Line(5, 5, 9)], 105)
+    conversation = scene.conversation
+    known = {speaker: baseline.seconds for speaker, baseline in conversation._baselines.items()}
+    assert known.keys() == {1, 2}
+    conversation._memory.anchors[2] = conversation._memory.anchors[1].copy()
+    scene.play([Line(0, 110, 112)], 115).end()
+    assert SpeakersMerged(kept=1, merged=2) in without_stamp(scene.events)
+    assert_set_against_what_came_before(scene.events)
+    assert conversation._baselines.keys() == {1}
+    assert {reading.baseline for reading in scene.readings() if reading.start >= 110} == {sum(known.values())} == {8}
+
+
+def test_no_more_embeddings_are_kept_than_may_still_change() -> None:
+    lines = [Line(5 * (number % 2), 20 * number, 20 * number + 19) for number in range(15)]
+    scene = Scene().play([*lines, Line(0, 300, 400)], 400)
+    most = (ACTIVE_SECONDS + LONGEST_TURN / SAMPLE_RATE) * SAMPLE_RATE / HOP + 1
+    assert max(scene.kept) <= most
+    assert max(scene.kept[500:]) <= max(scene.kept[:500]) + LONGEST_TURN / HOP
+    assert scene.end().conversation._embeddings == {}
+    assert_set_against_what_came_before(scene.events)

@@ -1,0 +1,274 @@
+"""Functionals: how a voice moved over a fragment, in a few hundred numbers that have names.
+
+Every 12.5 ms descriptors are taken of the spectrum and of the pitch, much as in GeMAPS (Eyben et al. 2016,
+doi 10.1109/TAFFC.2015.2457417); the functionals are their statistics over the fragment. A network that has heard few
+speakers learns little that holds for new ones. These numbers need not be learnt, and they are what a raised, pressed
+or hushed voice changes first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Final
+
+import librosa
+import numpy as np
+import scipy.fft
+import scipy.signal
+from numpy.typing import NDArray
+from scipy.ndimage import median_filter
+
+from pipeline.timeline import SAMPLE_RATE
+
+Array = NDArray[np.float32]
+Mask = NDArray[np.bool_]
+
+WINDOW: Final = 640  # samples, 40 ms: more than two periods of the lowest voice
+HOP: Final = 200  # samples, 12.5 ms; 10 ms hears hardly more, 15 ms less
+FFT: Final = 1024  # points: a window and the longest period, without wrapping round
+PITCH: Final = (60.0, 600.0)  # Hz; from a creak to a shriek
+MEL_BANDS: Final = 40
+COEFFICIENTS: Final = 19  # MFCC after the first, which is loudness
+SPEECH_RANGE: Final = 40.0  # dB below the loudest frame; what is quieter is a pause
+VOICED_RANGE: Final = 35.0  # dB below the loudest frame; what is quieter is an echo or the room
+PERIODIC: Final = 0.5  # normalised autocorrelation at the pitch period, from which a frame counts as voiced
+FEWEST: Final = 6  # frames; where fewer are speech or voiced, all frames stand in for them
+LONGEST_STEP: Final = 4.0  # semitones from frame to frame; a longer one is an octave error
+COSINES: Final = 8  # that draw the contour of pitch and of loudness
+RHYTHM: Final = ((0.5, 1.5), (1.5, 3), (3, 5), (5, 8), (8, 14), (14, 25))  # Hz, of the loudness: phrases to roughness
+SMALL: Final = 1e-9
+VERSION: Final = 1  # raised whenever a functional comes to mean something else
+COUNT: Final = 516  # functionals
+
+_FREQUENCIES: Final = scipy.fft.rfftfreq(FFT, 1 / SAMPLE_RATE)
+_TAPER: Final = scipy.signal.get_window("hann", WINDOW).astype(np.float32)
+_MEL: Final = librosa.filters.mel(sr=SAMPLE_RATE, n_fft=FFT, n_mels=MEL_BANDS, fmin=50.0).T.astype(np.float32)
+_KILOHERTZ: Final = (_FREQUENCIES / 1000).astype(np.float32)
+_GROUPS: Final = np.arange(0, len(_FREQUENCIES), 4)  # bins of 62.5 Hz, in which the roll-off is counted
+_LAGS: Final = np.arange(round(SAMPLE_RATE / PITCH[1]), round(SAMPLE_RATE / PITCH[0]))
+
+
+def _autocorrelation_of_taper() -> Array:
+    """What the taper alone does to an autocorrelation (Boersma 1993, equation 9), at `_LAGS`."""
+    correlation = scipy.fft.irfft(np.abs(scipy.fft.rfft(_TAPER, FFT)) ** 2)
+    return np.asarray((correlation / correlation[0])[_LAGS], np.float32)
+
+
+_TAPER_CORRELATION: Final = _autocorrelation_of_taper()
+_SHORT_FIRST: Final = (1 - 5e-4 * _LAGS).astype(np.float32)  # of equal peaks the shortest lag: no octave errors
+
+
+@dataclass(frozen=True)
+class Spectrogram:
+    """The power spectra of a fragment: float32 (frames, FFT // 2 + 1), a frame every HOP samples."""
+
+    power: Array
+
+    @classmethod
+    def of(cls, audio: Array) -> Spectrogram:
+        """The spectrogram of float32 (n,) at 16 kHz with its peak brought to 1: 1 + n // HOP frames."""
+        peak = float(np.abs(audio).max(initial=0.0))
+        padded = np.pad(audio, WINDOW // 2).astype(np.float32, copy=False)
+        frames = np.lib.stride_tricks.sliding_window_view(padded, WINDOW)[::HOP]
+        tapered = np.zeros((len(frames), FFT), np.float32)
+        np.multiply(frames, _TAPER / np.float32(peak or 1), out=tapered[:, :WINDOW])
+        parts = scipy.fft.rfft(tapered, axis=1, overwrite_x=True).view(np.float32)
+        np.square(parts, out=parts)
+        return cls(parts[:, 0::2] + parts[:, 1::2])
+
+    def __len__(self) -> int:
+        return len(self.power)
+
+    @cached_property
+    def loudness(self) -> Array:
+        """Decibels of each frame below the loudest, at the least -60: (frames,)."""
+        decibels = _decibels(self.power.sum(axis=1))
+        return np.asarray(np.maximum(decibels - decibels.max(), -60))
+
+    @cached_property
+    def speech(self) -> Mask:
+        """Which frames are no pause: (frames,)."""
+        return _enough(self.loudness > -SPEECH_RANGE)
+
+    @cached_property
+    def voiced(self) -> Mask:
+        """Which frames have a pitch: (frames,)."""
+        return _enough((self.periodicity > PERIODIC) & (self.loudness > -VOICED_RANGE))
+
+    @property
+    def pitch(self) -> Array:
+        """Hz, for each frame whether voiced or not: (frames,)."""
+        return (SAMPLE_RATE / self._period[0]).astype(np.float32)
+
+    @property
+    def periodicity(self) -> Array:
+        """How alike a frame is to itself one period later, 0 to 1, and 0 in pauses: (frames,)."""
+        return self._period[1]
+
+    @cached_property
+    def _period(self) -> tuple[Array, Array]:
+        """The likeliest period in samples and the autocorrelation there (Boersma 1993): (frames,) each."""
+        correlation = scipy.fft.irfft(self.power[self.speech], axis=1)
+        at_lags = correlation[:, _LAGS[0] : _LAGS[-1] + 1] / (correlation[:, :1] + SMALL) / _TAPER_CORRELATION
+        best = (at_lags * _SHORT_FIRST).argmax(axis=1)
+        period, periodicity = np.full(len(self), _LAGS[-1], np.float32), np.zeros(len(self), np.float32)
+        period[self.speech] = _LAGS[best]
+        periodicity[self.speech] = np.clip(at_lags[np.arange(len(best)), best], 0, 1)
+        return period, periodicity
+
+
+def functionals(heard: Spectrogram) -> Array:
+    """The functionals of a fragment of 0.5 s or more: float32 (COUNT,)."""
+    return np.concatenate(list(_functionals(heard))).astype(np.float32)
+
+
+def _functionals(heard: Spectrogram) -> Iterator[Array]:
+    descriptors = _descriptors(heard)
+    speech, voiced = descriptors[heard.speech], descriptors[heard.voiced]
+    yield speech.mean(axis=0)
+    yield speech.std(axis=0)
+    yield from _percentiles(speech, 10, 50, 90)
+    steps = np.diff(descriptors, axis=0)[_enough(heard.speech[1:])]
+    yield np.abs(steps).mean(axis=0)
+    yield steps.std(axis=0)
+    yield _trend(speech, heard.speech)
+    for third in np.array_split(speech, 3):
+        yield third.mean(axis=0)
+    for sound in (voiced, _voice_source(heard)):
+        yield sound.mean(axis=0)
+        yield sound.std(axis=0)
+        yield from _percentiles(sound, 20, 80)
+    yield _pitch_statistics(heard)
+    yield _contours(heard)
+    yield _rhythm(heard)
+
+
+def _descriptors(heard: Spectrogram) -> Array:
+    """What is taken of each frame: (frames, 9 + COEFFICIENTS)."""
+    power = heard.power
+    mel = power @ _MEL
+    bands = np.add.reduceat(power, _GROUPS, axis=1)
+    total = bands.sum(axis=1, keepdims=True) + SMALL
+    cumulative = np.cumsum(bands, axis=1) / total
+    magnitude = np.sqrt(mel / total)
+    flux = np.sqrt(np.square(np.diff(magnitude, axis=0, prepend=magnitude[:1])).sum(axis=1))
+    periodicity = np.clip(heard.periodicity, 0.01, 0.99)
+    decibels = _decibels(mel)
+    cepstrum = scipy.fft.dct(np.maximum(decibels, decibels.max() - 70), axis=1, norm="ortho")
+    return np.column_stack(
+        [
+            heard.loudness,
+            power @ _KILOHERTZ / total[:, 0],  # centroid
+            (cumulative < 0.85).sum(axis=1),  # roll-off
+            (cumulative < 0.5).sum(axis=1),
+            _band(power, 1000, 5000) - _band(power, 50, 1000),  # alpha ratio
+            _decibels(power[:, _within(0, 2000)].max(axis=1)) - _decibels(power[:, _within(2000, 5000)].max(axis=1)),
+            _band(power, 0, 500) - _band(power, 500, 1500),
+            flux,
+            10 * np.log10(periodicity / (1 - periodicity)),  # harmonics to noise
+            cepstrum[:, 1 : 1 + COEFFICIENTS],
+        ]
+    )
+
+
+def _voice_source(heard: Spectrogram) -> Array:
+    """What tells a pressed voice from a breathy one: harmonics and formant regions, in dB: (voiced frames, 9)."""
+    level = _decibels(heard.power[heard.voiced])
+    bins = heard.pitch[heard.voiced] * np.float32(FFT / SAMPLE_RATE)
+    first, second, third = (_peak_near(level, bins * np.float32(number)) for number in (1, 2, 3))
+    regions = ((300, 1000), (1000, 2300), (2300, 3600), (4000, 7000))
+    one, two, three, four = (level[:, _within(*region)].max(axis=1) for region in regions)
+    cepstrum = np.abs(scipy.fft.irfft(level, axis=1)[:, _LAGS])
+    prominence = cepstrum.max(axis=1) / (cepstrum.mean(axis=1) + SMALL)
+    pairs = ((first, second), (first, third), (first, one), (first, two), (first, three))
+    tilts = ((one, two), (one, three), (one, four))
+    return np.column_stack([*(above - below for above, below in (*pairs, *tilts)), prominence])
+
+
+def _pitch_statistics(heard: Spectrogram) -> Array:
+    """Where the pitch lies and how it moves, in semitones over 100 Hz, and how much is voiced: (22,)."""
+    semitones = median_filter(12 * np.log2(heard.pitch[heard.voiced] / 100), 5)
+    steps = np.diff(semitones)
+    steps = steps[np.abs(steps) < LONGEST_STEP]
+    steps = steps if len(steps) else np.zeros(1, np.float32)
+    low, lower, middle, higher, high = np.percentile(semitones, (5, 20, 50, 80, 95))
+    bend = np.abs(np.diff(steps)).mean() if len(steps) > 1 else 0.0
+    loudness = heard.loudness[heard.voiced]
+    onsets = np.diff(heard.voiced.astype(np.int8)) == 1
+    return np.array(
+        [
+            semitones.mean(),
+            semitones.std(),
+            *(low, lower, middle, higher, high, high - low),
+            np.abs(steps).mean(),
+            steps.std(),
+            (steps > 0).mean(),
+            bend,
+            _trend(semitones[:, None], heard.voiced)[0],
+            *(part.mean() for part in np.array_split(semitones, 3)),
+            np.abs(np.diff(loudness)).mean() if len(loudness) > 1 else 0.0,
+            heard.voiced.mean(),
+            heard.speech.mean(),
+            heard.periodicity[heard.speech].mean(),
+            onsets.sum() / len(heard),
+            heard.voiced.sum() / max(1, onsets.sum()),
+        ],
+        np.float32,
+    )
+
+
+def _contours(heard: Spectrogram) -> Array:
+    """The shapes of pitch and loudness from the first voiced frame to the last, as cosines: (4 * COSINES,)."""
+    voiced = np.flatnonzero(heard.voiced)
+    instants = np.linspace(voiced[0], voiced[-1], 64)
+    pitch = median_filter(12 * np.log2(heard.pitch[voiced] / 100), 5)
+    shapes = (np.interp(instants, voiced, pitch), np.interp(instants, np.arange(len(heard)), heard.loudness))
+    cosines = np.concatenate([scipy.fft.dct(shape, norm="ortho")[1 : 1 + COSINES] for shape in shapes])
+    return np.concatenate([cosines, np.abs(cosines)]).astype(np.float32)
+
+
+def _rhythm(heard: Spectrogram) -> Array:
+    """How the movement of the loudness is shared out over `RHYTHM`, in nepers: (len(RHYTHM),)."""
+    loudness = (heard.loudness - heard.loudness.mean()) * np.hanning(len(heard))
+    movement = np.abs(scipy.fft.rfft(loudness, 512)) ** 2
+    rates = scipy.fft.rfftfreq(512, HOP / SAMPLE_RATE)
+    shares = np.array([movement[(rates >= low) & (rates < high)].sum() for low, high in RHYTHM]) + SMALL
+    return np.asarray(np.log(shares / shares.sum()), np.float32)
+
+
+def _percentiles(values: Array, *percents: float) -> list[Array]:
+    """Columns' percentiles by nearest rank; one sort serves them all and takes a third of numpy's time."""
+    ordered = np.sort(values, axis=0)
+    return [np.asarray(ordered[round((len(ordered) - 1) * percent / 100)]) for percent in percents]
+
+
+def _trend(values: Array, where: Mask) -> Array:
+    """The slope of each column over the fragment, per half its length: (columns,)."""
+    time = np.linspace(-1, 1, len(where), dtype=np.float32)[where]
+    time = time - time.mean()
+    return np.asarray(time @ (values - values.mean(axis=0)) / (len(time) * time.var() + 1e-6), np.float32)
+
+
+def _peak_near(level: Array, bins: Array) -> Array:
+    """The highest level within two bins of where a harmonic is expected: (frames,)."""
+    centre = np.clip(np.round(bins).astype(int), 2, level.shape[1] - 3)[:, None]
+    peak: Array = np.take_along_axis(level, centre + np.arange(-2, 3), axis=1).max(axis=1)
+    return peak
+
+
+def _enough(mask: Mask) -> Mask:
+    return mask if mask.sum() >= FEWEST else np.ones_like(mask)
+
+
+def _within(low: float, high: float) -> slice:
+    return slice(int(np.searchsorted(_FREQUENCIES, low)), int(np.searchsorted(_FREQUENCIES, high)))
+
+
+def _band(power: Array, low: float, high: float) -> Array:
+    return _decibels(np.asarray(power[:, _within(low, high)].sum(axis=1)))
+
+
+def _decibels(power: Array) -> Array:
+    return np.asarray(10 * np.log10(power + SMALL), np.float32)
