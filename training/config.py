@@ -1,77 +1,119 @@
-"""All the choices that make a model, with reasons. A TOML file overrides it; unknown keys are refused."""
+"""All the choices that make a model, with reasons. A TOML file overrides them; unknown keys are refused."""
 
 from __future__ import annotations
 
 import tempfile
 import tomllib
 from pathlib import Path
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from annotated_types import Len
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from training.corpora import default_data
-
-RAVDESS_FOLDS = (
-    ("01", "11", "20"),
-    ("04", "10", "12", "14"),
-    ("08", "09", "19"),
-    ("03", "05", "07"),
-    ("02", "15", "16", "18"),
-    ("06", "13", "17"),
-)
+Share = Annotated[float, Field(ge=0, le=1)]
 
 
-class TrainingConfig(BaseModel):
-    """The whole recipe. The same seed and the same data give the same model on the same machine."""
-
+class _Recipe(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    corpus: str = "ravdess"
-    data: Path = Field(default_factory=default_data)  # the folder that holds the corpus's own folder
-    cache: Path = Path(tempfile.gettempdir()) / "tonetrack-training"  # features; nothing of a corpus enters the project
-    folds: tuple[tuple[str, ...], ...] = RAVDESS_FOLDS  # speakers held out together; any others train in every fold
-    seed: int = 1
-    workers: int = Field(default=1, ge=1)  # folds trained at once, each in a process of one thread
 
-    # What a fragment is. Serving hears the last 1 to 3 s of a turn, so that is what training hears.
-    shortest: float = 1.0  # s; training on cuts, not on whole clips, is what makes one second enough
-    longest: float = 3.0  # s
-    margin: float = 0.1  # s of quiet kept at either end of a clip's speech, as voice activity detection leaves it
-    variants: int = Field(default=12, ge=1)  # cuts made of each clip; an epoch takes one of them at random
+class Augmentation(_Recipe):
+    """How training varies a recording (`training.augment.varied`): how often each step is taken, and how far."""
 
-    # What happens to a cut before its features are taken: actors in a studio become voices in a room.
-    speeds: tuple[float, ...] = (
-        0.9,
-        1.0,
-        1.1,
-    )  # resampling, so tempo and pitch move together as they do between people
-    room_share: float = 0.5  # of the cuts are heard in a small synthetic room
-    noise_share: float = 0.5  # of the cuts lie over noise
-    noise: tuple[float, float] = (15.0, 35.0)  # dB of speech over noise, from a fan nearby to a quiet office
+    # Other tempos and pitches (Ko et al. 2015, Audio augmentation for speech recognition). Few, and no further than
+    # two semitones or so, for tempo and pitch are also how an emotion sounds.
+    speeds: Annotated[tuple[Annotated[float, Field(ge=0.5, le=2)], ...], Len(1)] = (0.88, 0.94, 1.0, 1.06, 1.12)
+    room: Share = 0.4  # corpora are recorded in studios, talks are not; a headset is still a common case
+    noise: Share = 0.5  # clean speech is half of what there is to hear
+    noise_ratio: tuple[float, float] = (8.0, 35.0)  # dB of speech over noise, from a busy café to a quiet study
+    equaliser: Share = 0.5  # a corpus has one microphone, its listeners have thousands
+    band: Share = 0.25  # cheap microphones and noise suppression, often; most bands are full
+    opus: Share = 0.1  # browsers send it; at these rates it changes little, so a few clips are enough
+    opus_bitrates: Annotated[tuple[Annotated[int, Field(ge=6000)], ...], Len(1)] = (12_000, 16_000, 24_000, 32_000)
+    telephone: Share = 0.1  # rare on a page, and the harshest of all
+    overdriven: Share = 0.05  # features do not depend on the level, until it is too high for the microphone
+    overdrive: tuple[float, float] = (1.0, 9.0)  # dB by which the peak is above what comes through
 
-    # TIM-Net. At 24 ms a frame, six scales of two kernels of two reach 127 frames, 3 s, either way: all of the
-    # longest fragment that training hears.
-    channels: int = 64  # 208,000 parameters; twice the channels would cost four times the time
-    scales: int = 6
-    kernel_size: int = 2  # the paper's
-    dropout: float = 0.15  # the paper's 0.1 and half as much again, for the test is on actors never heard
+    @model_validator(mode="after")
+    def _can_be_drawn(self) -> Augmentation:
+        if self.opus + self.telephone > 1:
+            raise ValueError(f"one line at a time: opus + telephone is {self.opus + self.telephone}, more than 1")
+        for name in ("noise_ratio", "overdrive"):
+            low, high = getattr(self, name)
+            if low > high:
+                raise ValueError(f"{name} {(low, high)} is the lower end first, then the upper")
+        return self
 
-    # Optimisation. The last epoch is the one that counts: choosing one on held-out actors would flatter the figure.
-    epochs: int = 45
-    batch: int = 24
-    learning_rate: float = 5e-3  # peak; up to it for a twentieth of the steps, then a cosine down to nothing
+
+class Fragments(_Recipe):
+    """What of a corpus training hears. Serving hears the last 0.5 to 3 s of a turn, so training hears such cuts."""
+
+    shortest: float = Field(0.8, gt=0)  # s; training on cuts, not on whole clips, is what makes one second enough
+    longest: float = Field(3.0, gt=0)  # s
+    margin: float = Field(0.1, ge=0)  # s of quiet kept at either end of a clip's speech, as voice detection leaves it
+    places: int = Field(6, ge=1)  # each speaker is heard in: as recorded, and in so many less one other places
+    cuts: int = Field(4, ge=1)  # of each clip in each place; an epoch takes one of them
+
+
+class ToneNetRecipe(_Recipe):
+    """The successor of TIM-Net: a small convolutional network beside functionals (`training.tone_net`)."""
+
+    # The network. Twice the channels heard no better and take three times as long.
+    channels: tuple[int, ...] = (24, 48, 64, 96)  # of the four convolutions over time and frequency
+    temporal: int = 128  # channels of the last convolution, over time alone
+    embedding: int = 64  # numbers from the frames
+    projection: int = 64  # numbers from the functionals
+    dropout: Share = 0.2
+    functional_dropout: Share = 0.3  # functionals are many and noisy for so few speakers
+    head_noise: float = Field(0.1, ge=0)  # added to embeddings and functionals, in their standard deviations
+
+    # A batch is a few speakers, each in one place, with enough clips of each to know how they sound.
+    speakers: int = Field(4, ge=1)
+    clips: int = Field(16, ge=2)
+    as_recorded: Share = 0.4  # of the speakers in a batch; the others are heard elsewhere
+    lengths: tuple[float, ...] = (0.9, 1.4, 2.0, 2.0, 2.6)  # s; all fragments of a batch are of one of these, in turn
+
+    # SpecAugment (Park et al. 2019, arXiv 1904.08779) and mixup (Zhang et al. 2018, arXiv 1710.09412).
+    masks: int = Field(2, ge=0)  # stretches of time, and as many of frequency, that give way to the mean
+    longest_mask: Share = 0.125  # of a fragment, or of the bands
+    mixup: float = Field(0.0, ge=0)  # both parameters of the beta distribution of shares; 0: none
+
+    # Optimisation. The last epoch is the one that counts: choosing one on held-out speakers would flatter the figure.
+    epochs: int = Field(100, ge=1)
+    learning_rate: float = 3e-3  # peak; up to it for a twentieth of the steps, then a cosine down to nothing
     weight_decay: float = 0.02
-    label_smoothing: float = 0.1  # the paper's
-    longest_gap: int = 12  # frames; up to so many in a row, twice a fragment, give way to the mean
+    label_smoothing: Share = 0.1
+    auxiliary: float = 0.5  # weight of a loss on the frames' part alone, or functionals leave it little to learn
+    members: int = Field(1, ge=1)  # networks that differ by their seeds and answer together
 
-    # When to answer "unsure".
-    asserted_accuracy: float = 0.75  # the least confidence is asserted at which this share of assertions is right
+
+class TimNetRecipe(_Recipe):
+    """TIM-Net as its authors train it; every number is theirs (`training.tim_net`)."""
+
+    epochs: int = Field(500, ge=1)
+    batch: int = Field(64, ge=1)
+
+
+class Training(_Recipe):
+    """Everything. The same seed and the same data give the same model on the same machine."""
+
+    model: Literal["tone-net", "tim-net"] = "tone-net"
+    corpus: str = "ravdess"
+    corpus_root: Path | None = None  # default: the corpus's own folder in $TONETRACK_DATA
+    folds: Path | None = None  # JSON lists of speakers; default: EmoBox's for RAVDESS, else drawn by the seed
+    seed: int = 1
+    workers: int = Field(1, ge=1)  # folds trained at once on this machine; a Ray cluster takes as many as fit
+    gpus: float = Field(0, ge=0)  # of one fold
+    runs: Path = Path(tempfile.gettempdir()) / "tonetrack-training"  # features, checkpoints, answers of folds
+
+    fragments: Fragments = Fragments()
+    augmentation: Augmentation = Augmentation()
+    tone_net: ToneNetRecipe = ToneNetRecipe()
+    tim_net: TimNetRecipe = TimNetRecipe()
+
+    asserted: Share = 0.7  # the share of readings that are asserted; the rest are answered with "unsure"
 
     @classmethod
-    def read(cls, path: Path) -> TrainingConfig:
+    def read(cls, path: Path) -> Training:
         """The recipe in a TOML file; whatever it leaves out keeps its default."""
         return cls.model_validate(tomllib.loads(path.read_text()))
-
-    @property
-    def corpus_root(self) -> Path:
-        """The folder of the corpus itself."""
-        return self.data / self.corpus

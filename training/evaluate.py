@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Final
 
 import numpy as np
 import scipy.optimize
-from scipy.special import log_softmax, softmax
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.table import Table
+from scipy.special import log_softmax
 
+from pipeline.emotion import mixed
 from pipeline.timeline import EMOTIONS
-from training.config import TrainingConfig
-from training.fragments import CONDITIONS, Fragments
+from training.crossvalidation import Answers
+from training.folds import Folds
+from training.fragments import CONDITIONS, LENGTHS, WHOLE
 
-BOOTSTRAPS = 2000
-CALIBRATION_BINS = 10
+Probabilities = NDArray[np.float32]
+
+MODES: Final = ("none", "causal", "full")  # what is known of the speaker; see `pipeline.timeline.Mode`
+REFERENCE: Final = "2 s"  # the length at which one figure is asked for
+COVERAGE: Final = 0.7  # share of the surest answers that are judged apart
+BOOTSTRAPS: Final = 2000
+CALIBRATION_BINS: Final = 10
 
 
 @dataclass(frozen=True)
@@ -26,106 +36,171 @@ class Rate:
     low: float
     high: float
 
+    def __str__(self) -> str:
+        return f"{self.value:.3f} ({self.low:.3f}-{self.high:.3f})"
+
 
 @dataclass(frozen=True)
 class Hearing:
-    """How well fragments cut one way were heard."""
+    """How well fragments of one condition were heard in one mode."""
 
     fragments: int
-    recall: dict[str, float]  # of each emotion
+    confusion: list[list[int]]  # rows: spoken as, columns: heard as, in the order of EMOTIONS
+    recall: dict[str, float]  # of each emotion that was spoken
     uar: Rate  # unweighted average recall: the mean of `recall`
     war: Rate  # weighted: the share of fragments heard right
+    calibration_error: float  # ECE of the top label in ten bins
+    asserted: float  # share of fragments that are not answered with "unsure"
+    asserted_war: float  # of those, heard right
+    unsure_war: float  # of what "unsure" held back
+    surest_uar: float  # UAR of the surest share COVERAGE
 
 
 @dataclass(frozen=True)
-class Confidence:
-    """What the probabilities are worth, each fold's made with the temperature and threshold of the others."""
+class Calibration:
+    """The numbers that serving takes from an evaluation."""
 
-    calibration_error: float  # ECE of the top label in ten bins
-    uncalibrated_error: float  # the same at temperature 1
-    asserted: float  # share of fragments that are not answered with "unsure"
-    asserted_accuracy: float
-    unsure_accuracy: float  # of the top labels that "unsure" held back
+    temperature_alone: float
+    temperature_known: float
+    unsure_below: float
+
+    @property
+    def temperatures(self) -> tuple[float, float]:
+        """Of the map for an unknown voice and of that for a known one."""
+        return self.temperature_alone, self.temperature_known
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Everything that cross-validation tells of a recipe, and the two numbers that serving takes from it."""
+    """Everything that cross-validation tells of a recipe."""
 
-    temperature: float
-    unsure_below: float
-    speakers: int
-    hearing: dict[str, Hearing]  # by condition, in the order of CONDITIONS
-    confidence: dict[str, Confidence]
+    calibration: Calibration
+    hearing: dict[str, dict[str, Hearing]]  # by condition, then by mode
+    by_speaker: dict[str, dict[str, float]]  # UAR of whole clips, by mode
+    by_sex: dict[str, dict[str, Rate]]  # the same
+    folds: Folds
+
+    @property
+    def speakers(self) -> int:
+        """How many were answered for."""
+        return len(self.by_speaker)
 
     def as_dict(self) -> dict[str, Any]:
         """The same as nested dicts of numbers, for JSON."""
         return asdict(self)
 
+    def show(self, console: Console) -> None:
+        """Print the tables."""
+        title = f"{self.speakers} speakers, each answered for by a model that never heard them"
+        columns = ("heard", "mode", "UAR", "95 %", "WAR", "ECE", "sure", "right", "top 70 %")
+        rows = [
+            (
+                condition if mode == MODES[0] else "",
+                mode,
+                f"{h.uar.value:.3f}",
+                f"{h.uar.low:.3f}-{h.uar.high:.3f}",
+                *(f"{share:.3f}" for share in (h.war.value, h.calibration_error)),
+                *(f"{share:.2f}" for share in (h.asserted, h.asserted_war)),
+                f"{h.surest_uar:.3f}",
+            )
+            for condition, by_mode in self.hearing.items()
+            for mode, h in by_mode.items()
+        ]
+        console.print(_table(title, columns, rows))
+        console.print('95 %: over speakers. sure: not "unsure"; right: of those. top 70 %: UAR of the surest.\n')
+        reference = self.hearing[REFERENCE]
+        rows = [(e, *(f"{h.recall.get(e, float('nan')):.2f}" for h in reference.values())) for e in EMOTIONS]
+        console.print(_table(f"Recall of each emotion, {REFERENCE}", ("emotion", *reference), rows))
+        for mode, h in reference.items():
+            rows = [(e, *map(str, counts)) for e, counts in zip(EMOTIONS, h.confusion, strict=True)]
+            console.print(_table(f"Spoken (rows) and heard (columns), {REFERENCE}, mode {mode}", ("", *EMOTIONS), rows))
+        rows = [(sex, *map(str, rates.values())) for sex, rates in self.by_sex.items()]
+        rows += [(speaker, *(f"{uar:.3f}" for uar in uars.values())) for speaker, uars in self.by_speaker.items()]
+        console.print(_table("UAR of whole clips by speaker", ("speaker", *reference), rows))
 
-def evaluate_logits(logits: np.ndarray, fragments: Fragments, config: TrainingConfig) -> Evaluation:
-    """Out-of-fold logits (n, 8) of `fragments` -> what they are worth."""
-    labels, speakers = fragments.labels, fragments.speakers
-    temperature = fit_temperature(logits, labels)
-    crossfit = np.empty_like(logits)
-    asserted = np.empty(len(labels), bool)
-    for fold in config.folds:
-        here = np.isin(speakers, fold)
-        others_temperature = fit_temperature(logits[~here], labels[~here])
-        crossfit[here] = softmax(logits[here] / others_temperature, axis=1)
-        others = softmax(logits[~here] / others_temperature, axis=1)
-        threshold = unsure_below(others, labels[~here], config.asserted_accuracy)
-        asserted[here] = crossfit[here].max(axis=1) >= threshold
 
-    hearing, confidence = {}, {}
-    for condition in CONDITIONS:
-        chosen = fragments.conditions == condition
-        hearing[condition] = hear(logits[chosen].argmax(axis=1), labels[chosen], speakers[chosen], config.seed)
-        confidence[condition] = _confidence(logits[chosen], crossfit[chosen], asserted[chosen], labels[chosen])
+def evaluate(answers: Answers, folds: Folds, sexes: Mapping[str, str | None], seed: int, asserted: float) -> Evaluation:
+    """What out-of-fold answers are worth. `asserted`: the share of readings that shall not be "unsure".
+
+    Every fold is judged with the temperatures and the threshold that the other folds' answers ask for, so that nobody
+    judges their own calibration; `calibration` is what all of them ask for together.
+    """
+    probabilities = {mode: np.empty_like(answers.alone) for mode in MODES}
+    sure = {mode: np.empty(len(answers.labels), bool) for mode in MODES}
+    for fold in folds:
+        here = np.isin(answers.speakers, fold)
+        calibration = calibrate(answers, ~here, asserted)
+        for mode, calibrated in by_mode(answers, calibration).items():
+            probabilities[mode][here] = calibrated[here]
+            sure[mode][here] = calibrated[here].max(axis=1) >= calibration.unsure_below
+    everybody = calibrate(answers, np.ones(len(answers.labels), bool), asserted)
+    return _judge(answers, probabilities, sure, everybody, folds, sexes, seed)
+
+
+def evaluate_as_is(
+    answers: Answers, calibration: Calibration, sexes: Mapping[str, str | None], seed: int
+) -> Evaluation:
+    """What a finished model's answers are worth with the calibration that it has."""
+    probabilities = by_mode(answers, calibration)
+    sure = {mode: of_mode.max(axis=1) >= calibration.unsure_below for mode, of_mode in probabilities.items()}
+    everybody = (tuple(sorted(set(answers.speakers.tolist()))),)
+    return _judge(answers, probabilities, sure, calibration, everybody, sexes, seed)
+
+
+def within(answers: Answers, emotions: Collection[str]) -> Answers:
+    """The answers as they would be, were these the only emotions: for a corpus that has fewer of them."""
+    foreign = ~np.isin(EMOTIONS, list(emotions))
+    logits = {name: np.where(foreign, -1e9, getattr(answers, name)) for name in ("alone", "causal", "full")}
+    return replace(answers, **logits)
+
+
+def _judge(
+    answers: Answers,
+    probabilities: Mapping[str, Probabilities],
+    sure: Mapping[str, NDArray[np.bool_]],
+    calibration: Calibration,
+    folds: Folds,
+    sexes: Mapping[str, str | None],
+    seed: int,
+) -> Evaluation:
+    def heard(mode: str, where: NDArray[np.bool_]) -> Hearing:
+        return hear(probabilities[mode][where], sure[mode][where], answers.labels[where], answers.speakers[where], seed)
+
+    hearing = {
+        condition: {mode: heard(mode, answers.conditions == condition) for mode in MODES} for condition in CONDITIONS
+    }
+    whole = answers.conditions == WHOLE
+    speakers = sorted(set(answers.speakers.tolist()))
+    of_sex = {sex: np.array([sexes.get(str(s)) == sex for s in answers.speakers]) for sex in ("female", "male")}
     return Evaluation(
-        temperature,
-        unsure_below(softmax(logits / temperature, axis=1), labels, config.asserted_accuracy),
-        len(np.unique(speakers)),
+        calibration,
         hearing,
-        confidence,
+        {s: {m: heard(m, whole & (answers.speakers == s)).uar.value for m in MODES} for s in speakers},
+        {sex: {m: heard(m, whole & where).uar for m in MODES} for sex, where in of_sex.items() if where.any()},
+        folds,
     )
 
 
-def hear(answers: np.ndarray, labels: np.ndarray, speakers: np.ndarray, seed: int) -> Hearing:
-    """Recall of each emotion, their mean, and the share heard right; all three arrays are (n,)."""
-    confusion_of = [
-        _confusion(answers[speakers == speaker], labels[speakers == speaker]) for speaker in np.unique(speakers)
-    ]
-    by_speaker = np.array(confusion_of)
-    recall = _recall(by_speaker.sum(axis=0))
-    return Hearing(
-        len(labels),
-        {emotion: float(share) for emotion, share in zip(EMOTIONS, recall, strict=True) if not np.isnan(share)},
-        _with_interval(by_speaker, lambda confusion: float(np.nanmean(_recall(confusion))), seed),
-        _with_interval(by_speaker, lambda confusion: float(np.trace(confusion) / confusion.sum()), seed),
-    )
+def by_mode(answers: Answers, calibration: Calibration) -> dict[str, Probabilities]:
+    """Calibrated probabilities, (n, 8), as `EmotionHead.probabilities` gives them in each mode."""
+    nothing = np.zeros(len(answers.labels), np.float32)
+    known = {
+        "none": (answers.full, nothing),
+        "causal": (answers.causal, answers.causal_trust),
+        "full": (answers.full, answers.full_trust),
+    }
+    return {mode: mixed(answers.alone, *known[mode], calibration.temperatures) for mode in MODES}
 
 
-def _confusion(answers: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    counts = np.zeros((len(EMOTIONS), len(EMOTIONS)))
-    np.add.at(counts, (labels, answers), 1)
-    return counts
+def calibrate(answers: Answers, where: NDArray[np.bool_], asserted: float) -> Calibration:
+    """Temperatures that make the answers of clean speech likeliest, and the threshold that so large a share passes."""
+    chosen = where & np.isin(answers.conditions, (*LENGTHS, WHOLE))
+    alone, known = (fit_temperature(logits[chosen], answers.labels[chosen]) for logits in (answers.alone, answers.full))
+    live = mixed(answers.alone, answers.causal, answers.causal_trust, (alone, known))[chosen].max(axis=1)
+    return Calibration(alone, known, float(np.quantile(live, 1 - asserted)))
 
 
-def _recall(confusion: np.ndarray) -> np.ndarray:
-    with np.errstate(invalid="ignore"):  # an emotion that nobody spoke has no recall
-        recall: np.ndarray = np.diag(confusion) / confusion.sum(axis=1)
-    return recall
-
-
-def _with_interval(by_speaker: np.ndarray, measure: Callable[[np.ndarray], float], seed: int) -> Rate:
-    rng = np.random.default_rng(seed)
-    drawn = rng.integers(len(by_speaker), size=(BOOTSTRAPS, len(by_speaker)))
-    low, high = np.percentile([measure(by_speaker[speakers].sum(axis=0)) for speakers in drawn], (2.5, 97.5))
-    return Rate(measure(by_speaker.sum(axis=0)), float(low), float(high))
-
-
-def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
+def fit_temperature(logits: NDArray[Any], labels: NDArray[Any]) -> float:
     """What to divide logits by so that they are likeliest (Guo et al. 2017, arXiv 1706.04599)."""
 
     def loss(log_temperature: float) -> float:
@@ -135,31 +210,77 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
     return float(np.exp(scipy.optimize.minimize_scalar(loss, bounds=(-3, 3), method="bounded").x))
 
 
-def unsure_below(probabilities: np.ndarray, labels: np.ndarray, asserted_accuracy: float) -> float:
-    """The lowest top probability down to which `asserted_accuracy` of answers are right, or 1 if none is."""
+def hear(
+    probabilities: Probabilities,
+    sure: NDArray[np.bool_],
+    labels: NDArray[np.int64],
+    speakers: NDArray[np.str_],
+    seed: int,
+) -> Hearing:
+    """Count: all four arrays have n rows, and `sure` is false where the answer is "unsure"."""
+    answers = probabilities.argmax(axis=1)
+    right = answers == labels
     confidence = probabilities.max(axis=1)
-    surest_first = np.argsort(-confidence, kind="stable")
-    right = (probabilities.argmax(axis=1) == labels)[surest_first]
-    accuracy = np.cumsum(right) / np.arange(1, len(right) + 1)
-    enough = np.flatnonzero(accuracy >= asserted_accuracy)
-    return float(confidence[surest_first[enough[-1]]]) if len(enough) else 1.0
-
-
-def calibration_error(probabilities: np.ndarray, labels: np.ndarray) -> float:
-    """Expected calibration error of the top label, ten bins of equal width (arXiv 1706.04599, equation 3)."""
-    confidence = probabilities.max(axis=1)
-    right = probabilities.argmax(axis=1) == labels
-    bins = np.minimum((confidence * CALIBRATION_BINS).astype(int), CALIBRATION_BINS - 1)
-    gaps = [abs(float((right[bins == b] - confidence[bins == b]).sum())) for b in range(CALIBRATION_BINS)]
-    return sum(gaps) / len(labels)
-
-
-def _confidence(logits: np.ndarray, probabilities: np.ndarray, asserted: np.ndarray, labels: np.ndarray) -> Confidence:
-    right = probabilities.argmax(axis=1) == labels
-    return Confidence(
-        calibration_error(probabilities, labels),
-        calibration_error(softmax(logits, axis=1), labels),
-        float(asserted.mean()),
-        float(right[asserted].mean()) if asserted.any() else float("nan"),
-        float(right[~asserted].mean()) if not asserted.all() else float("nan"),
+    confusion = _confusion(answers, labels)
+    recall = _recall(confusion)
+    surest = confidence >= np.quantile(confidence, 1 - COVERAGE)
+    return Hearing(
+        len(labels),
+        confusion.astype(int).tolist(),
+        {emotion: float(share) for emotion, share in zip(EMOTIONS, recall, strict=True) if not np.isnan(share)},
+        *rates(answers, labels, speakers, seed),
+        calibration_error(confidence, right),
+        float(sure.mean()),
+        float(right[sure].mean()) if sure.any() else float("nan"),
+        float(right[~sure].mean()) if not sure.all() else float("nan"),
+        float(np.nanmean(_recall(_confusion(answers[surest], labels[surest])))),
     )
+
+
+def rates(
+    answers: NDArray[np.int64], labels: NDArray[np.int64], speakers: NDArray[np.str_], seed: int
+) -> tuple[Rate, Rate]:
+    """UAR and WAR of answers, (n,), with intervals from resampling speakers."""
+    by_speaker = np.array([_confusion(answers[speakers == s], labels[speakers == s]) for s in np.unique(speakers)])
+    uar = _with_interval(by_speaker, lambda counts: np.nanmean(_recall(counts), axis=-1), seed)
+    right = _with_interval(by_speaker, lambda counts: np.trace(counts, axis1=-2, axis2=-1) / counts.sum((-2, -1)), seed)
+    return uar, right
+
+
+def calibration_error(confidence: NDArray[Any], right: NDArray[np.bool_]) -> float:
+    """Expected calibration error of the top label, ten bins of equal width (arXiv 1706.04599, equation 3)."""
+    bins = np.minimum((confidence * CALIBRATION_BINS).astype(int), CALIBRATION_BINS - 1)
+    gaps = (abs(float((right[bins == b] - confidence[bins == b]).sum())) for b in range(CALIBRATION_BINS))
+    return sum(gaps) / len(right)
+
+
+def _confusion(answers: NDArray[np.int64], labels: NDArray[np.int64]) -> NDArray[np.float64]:
+    counts = np.zeros((len(EMOTIONS), len(EMOTIONS)))
+    np.add.at(counts, (labels, answers), 1)
+    return counts
+
+
+def _recall(confusion: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(..., 8, 8) -> (..., 8), not a number where an emotion was never spoken."""
+    with np.errstate(invalid="ignore"):
+        recall: NDArray[np.float64] = np.diagonal(confusion, axis1=-2, axis2=-1) / confusion.sum(axis=-1)
+    return recall
+
+
+def _with_interval(
+    by_speaker: NDArray[np.float64], measure: Callable[[NDArray[np.float64]], NDArray[np.float64]], seed: int
+) -> Rate:
+    """What `measure` makes of confusions (..., 8, 8), with the interval of drawing as many speakers again and again."""
+    drawn = np.random.default_rng(seed).integers(len(by_speaker), size=(BOOTSTRAPS, len(by_speaker)))
+    times = np.stack([np.bincount(speakers, minlength=len(by_speaker)) for speakers in drawn])
+    low, high = np.percentile(measure(np.tensordot(times, by_speaker, 1)), (2.5, 97.5))
+    return Rate(float(measure(by_speaker.sum(axis=0))), float(low), float(high))
+
+
+def _table(title: str, columns: Sequence[str], rows: Sequence[tuple[str, ...]]) -> Table:
+    table = Table(title=title)
+    for column in columns:
+        table.add_column(column, no_wrap=True)
+    for row in rows:
+        table.add_row(*row)
+    return table

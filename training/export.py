@@ -1,114 +1,148 @@
-"""What is shipped of a trained model: its weights, the numbers that serving needs, and its card."""
+"""What is shipped of a trained model: its weights, the numbers that serving needs, its card and the card's plots."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterable
+from dataclasses import asdict
 from pathlib import Path
 from string import Template
+from typing import Any, Final
 
 import keras
+import numpy as np
 
-from pipeline.emotion import LONGEST, METADATA, WEIGHTS
+from pipeline.emotion import HEAD, LONGEST, METADATA, WEIGHTS
 from pipeline.features import SETTINGS
 from pipeline.timeline import EMOTIONS
-from training.config import TrainingConfig
+from training import plots
+from training.config import Training
 from training.corpora import CORPORA
-from training.evaluate import Evaluation, Rate
-from training.fragments import LENGTHS
+from training.crossvalidation import Answers
+from training.evaluate import MODES, REFERENCE, Calibration, Evaluation, by_mode
+from training.fragments import LENGTHS, ROBUSTNESS, WHOLE
+from training.train import Trained
 
-VERSION = "tim-net-1"  # borne by every reading; raise it whenever the shipped weights change
-CARD = Path(__file__).parent / "card.md"
+VERSION: Final = "tone-net-1"  # borne by every reading; raised whenever the shipped weights change
+CARD: Final = Path(__file__).parent / "card.md"
 
 
-def export(model: keras.Model, evaluation: Evaluation, config: TrainingConfig, output: Path) -> None:
-    """Write a folder that `EmotionModel.load` reads."""
+def export(trained: Trained, evaluation: Evaluation, config: Training, output: Path) -> None:
+    """Write a folder that `EmotionModel.load` and `EmotionHead.load` read, with figures and card."""
     output.mkdir(parents=True, exist_ok=True)
-    bare = keras.Model.from_config(
-        model.get_config()
-    )  # without the optimiser's state, which is twice as large as the weights
-    bare.set_weights(model.get_weights())
-    bare.save(output / WEIGHTS)
+    trained.network.save(output / WEIGHTS)
+    np.savez(output / HEAD, alone=trained.head.alone, known=trained.head.known)
+    write_metadata(evaluation.calibration, config, output, evaluation=evaluation.as_dict())
+    (output / "README.md").write_text(card(trained.network, evaluation, config))
+
+
+def write_metadata(calibration: Calibration, config: Training, output: Path, **figures: Any) -> None:
+    """Write what stands beside the weights, and without which they are not loaded."""
     metadata = {
         "version": VERSION,
         "emotions": list(EMOTIONS),
         "features": SETTINGS,
-        "temperature": evaluation.temperature,
-        "unsure_below": evaluation.unsure_below,
+        "calibration": asdict(calibration),
         "corpus": config.corpus,
         "licence": CORPORA[config.corpus].licence,
-        "recipe": config.model_dump(mode="json", exclude={"data", "cache", "workers"}),
-        "evaluation": evaluation.as_dict(),
+        "recipe": config.model_dump(mode="json", exclude={"corpus_root", "folds", "runs", "workers", "gpus"}),
+        **figures,
     }
     (output / METADATA).write_text(json.dumps(metadata, indent=1) + "\n")
-    (output / "README.md").write_text(card(model, evaluation, config))
 
 
-def card(model: keras.Model, evaluation: Evaluation, config: TrainingConfig) -> str:
+def write_plots(answers: Answers, evaluation: Evaluation, folder: Path) -> list[Path]:
+    """Draw the card's plots into a folder. Raises `plots.NoBrowser` where there is nothing to draw them with."""
+    here = answers.conditions == REFERENCE
+    probabilities = by_mode(answers, evaluation.calibration)["causal"][here]
+    confidence = probabilities.max(axis=1)
+    right = probabilities.argmax(axis=1) == answers.labels[here]
+    hearing = evaluation.hearing[REFERENCE]["causal"]
+    spans = {
+        mode: {
+            heard: (rate.value, rate.low, rate.high)
+            for heard in (*LENGTHS, WHOLE)
+            for rate in (evaluation.hearing[heard][mode].uar,)
+        }
+        for mode in MODES
+    }
+    threshold = evaluation.calibration.unsure_below
+    figures = {
+        "confusion": plots.confusion(np.array(hearing.confusion), "What unknown speakers said, and what was heard"),
+        "reliability": plots.reliability(
+            confidence, right, hearing.calibration_error, "How often it is right for how sure it is"
+        ),
+        "by-seconds": plots.by_seconds(spans, "More speech, and knowing the speaker, help"),
+        "coverage": plots.coverage(confidence, right, threshold, "The fewer answers it dares, the more are right"),
+    }
+    return plots.write_svg(figures, folder)
+
+
+def card(network: keras.Model, evaluation: Evaluation, config: Training) -> str:
     """The model card: `card.md` with this model's figures in it."""
     corpus = CORPORA[config.corpus]
+    reference = evaluation.hearing[REFERENCE]
     return Template(CARD.read_text()).substitute(
         version=VERSION,
         corpus=corpus.name,
         licence=corpus.licence,
         speakers=evaluation.speakers,
-        folds=len(config.folds),
-        weights=f"{model.count_params():,}",
+        folds=len(evaluation.folds),
+        weights=f"{network.count_params():,}",
         longest=f"{LONGEST:g}",
-        temperature=f"{evaluation.temperature:.2f}",
-        unsure_below=f"{evaluation.unsure_below:.2f}",
-        asserted_accuracy=f"{config.asserted_accuracy:.0%}",
-        hearing=_hearing_table(evaluation),
+        temperatures=" and ".join(f"{temperature:.2f}" for temperature in evaluation.calibration.temperatures),
+        unsure_below=f"{evaluation.calibration.unsure_below:.2f}",
+        asserted=f"{config.asserted:.0%}",
+        alone=reference["none"].uar,
+        known=reference["causal"].uar,
+        hearing=_hearing_table(evaluation, (*LENGTHS, WHOLE)),
+        robustness=_hearing_table(evaluation, (REFERENCE, *ROBUSTNESS)),
         recall=_recall_table(evaluation),
         confidence=_confidence_table(evaluation),
-        summary=_rate(evaluation.hearing["2 s"].uar),
+        sexes=_table(
+            ("speakers", *MODES), [(sex, *map(str, rates.values())) for sex, rates in evaluation.by_sex.items()]
+        ),
+        worst=_extreme(evaluation, min),
+        best=_extreme(evaluation, max),
     )
 
 
-def _hearing_table(evaluation: Evaluation) -> str:
+def _hearing_table(evaluation: Evaluation, conditions: tuple[str, ...]) -> str:
     return _table(
-        ("heard", "fragments", "UAR", "WAR"),
-        [(name, str(h.fragments), _rate(h.uar), _rate(h.war)) for name, h in evaluation.hearing.items()],
+        ("UAR of", *MODES), [(name, *(str(evaluation.hearing[name][m].uar) for m in MODES)) for name in conditions]
     )
 
 
 def _recall_table(evaluation: Evaluation) -> str:
-    return _table(
-        ("emotion", *LENGTHS),
-        [(e, *(_share(evaluation.hearing[length].recall.get(e)) for length in LENGTHS)) for e in EMOTIONS],
-    )
+    by_mode = evaluation.hearing[REFERENCE]
+    return _table(("emotion", *MODES), [(e, *(_share(by_mode[m].recall.get(e)) for m in MODES)) for e in EMOTIONS])
 
 
 def _confidence_table(evaluation: Evaluation) -> str:
     return _table(
-        (
-            "heard",
-            "ECE",
-            "ECE at temperature 1",
-            "asserted",
-            "right, of those",
-            'right, had "unsure" been asserted',
-        ),
+        ("heard", "mode", "ECE", "asserted", "right, of those", 'right, of "unsure"', "UAR of the surest 70 %"),
         [
             (
-                name,
-                f"{c.calibration_error:.3f}",
-                f"{c.uncalibrated_error:.3f}",
-                _share(c.asserted),
-                _share(c.asserted_accuracy),
-                _share(c.unsure_accuracy),
+                heard,
+                mode,
+                f"{h.calibration_error:.3f}",
+                *map(_share, (h.asserted, h.asserted_war, h.unsure_war, h.surest_uar)),
             )
-            for name, c in evaluation.confidence.items()
+            for heard in (*LENGTHS, WHOLE)
+            for mode in ("none", "causal")
+            for h in (evaluation.hearing[heard][mode],)
         ],
     )
+
+
+def _extreme(evaluation: Evaluation, choose: Callable[[Iterable[float]], float]) -> str:
+    uars = {speaker: by_mode["causal"] for speaker, by_mode in evaluation.by_speaker.items()}
+    return f"{choose(uars.values()):.2f}"
 
 
 def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
     return "\n".join("| " + " | ".join(row) + " |" for row in (head, ("---",) * len(head), *rows))
 
 
-def _rate(rate: Rate) -> str:
-    return f"{rate.value:.3f} ({rate.low:.3f}-{rate.high:.3f})"
-
-
 def _share(share: float | None) -> str:
-    return "-" if share is None else f"{share:.2f}"
+    return "-" if share is None or np.isnan(share) else f"{share:.2f}"

@@ -1,139 +1,119 @@
-"""Train TIM-Net: `fit` one model, `cross_validate` the recipe, `train` the model to ship."""
+"""Train one model: ToneNet on the fragments of some speakers, from the first epoch or from where it was left."""
 
 from __future__ import annotations
 
-import multiprocessing
-import os
-from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
-from rich.progress import Progress
+from numpy.typing import NDArray
 
-from pipeline.features import COEFFICIENTS
-from pipeline.timeline import EMOTIONS
-from training.config import TrainingConfig
-from training.evaluate import Evaluation, evaluate_logits
-from training.export import export
-from training.fragments import Batches, Fragments, test_fragments, training_fragments
-from training.models import tim_net
+from pipeline.emotion import WEIGHTS, EmotionHead
+from training.batches import HEADS, SpeakerBatches
+from training.config import ToneNetRecipe
+from training.fragments import Fragments
+from training.tone_net import together, tone_net, with_heads
 
-
-def train(config: TrainingConfig, output: Path, evaluation: Evaluation | None = None) -> Evaluation:
-    """Cross-validate the recipe, train it on every speaker, and write model, figures and card to `output`.
-
-    The figures, the temperature and the threshold of "unsure" are those of `evaluation`: of the models that
-    had not heard the speakers they were tested on. The shipped model is made by the same recipe and has heard
-    them all.
-    """
-    evaluation = evaluation or cross_validate(config)
-    with Progress() as progress:
-        fragments = training_fragments(config, progress)
-        model = fit(fragments, config, config.seed, _epoch_bar(progress, config, "training on every speaker"))
-    export(model, evaluation, config, output)
-    return evaluation
+OnEpoch = Callable[[int, float], None]
+"""Told after every epoch, with its number from 1 and its loss."""
 
 
-def cross_validate(config: TrainingConfig) -> Evaluation:
-    """What the recipe reaches on unknown speakers: each fold is answered by a model trained on the others."""
-    with Progress() as progress:
-        training_fragments(config, progress)
-        test = test_fragments(config, progress)
-        logits = np.zeros((len(test), len(EMOTIONS)), np.float32)
-        answered = np.zeros(len(test), bool)
-        for fold, answers in _answers_by_fold(config, progress):
-            held_out = _held_out(test, config, fold)
-            logits[held_out] = answers
-            answered |= held_out
-    return evaluate_logits(logits[answered], test.take(answered), config)
+@dataclass(frozen=True)
+class Trained:
+    """A network and the head on its embeddings, whose temperatures are yet to be found."""
+
+    network: keras.Model
+    head: EmotionHead
+
+    @classmethod
+    def load(cls, folder: Path) -> Trained:
+        """A model that was exported, as training has it."""
+        return cls(keras.saving.load_model(folder / WEIGHTS, compile=False), EmotionHead.load(folder))
+
+    def embed(self, fragments: Fragments, batch: int = 64) -> NDArray[np.float32]:
+        """The embedding of every fragment: (n, size)."""
+        embeddings = np.empty((len(fragments), self.head.size), np.float32)
+        by_length = np.argsort(fragments.lengths, kind="stable")
+        for start in range(0, len(fragments), batch):
+            chosen = by_length[start : start + batch]
+            embeddings[chosen] = keras.ops.convert_to_numpy(self.network(fragments.padded(chosen), training=False))
+        return embeddings
 
 
-def fit(
+def train(
     fragments: Fragments,
-    config: TrainingConfig,
+    recipe: ToneNetRecipe,
     seed: int,
-    on_epoch: Callable[[dict[str, float]], None] | None = None,
-) -> keras.Model:
-    """TIM-Net trained on `fragments` for `config.epochs` epochs. It answers logits."""
+    checkpoints: Path | None = None,
+    on_epoch: OnEpoch | None = None,
+) -> Trained:
+    """`recipe.members` networks trained on the fragments, side by side.
+
+    With a folder for `checkpoints` every epoch is kept there, and training goes on after the last one that is.
+    """
+    members = []
+    for member in range(recipe.members):
+        place = checkpoints / f"member-{member}" if checkpoints else None
+        told = _shifted(on_epoch, member * recipe.epochs)
+        members.append(_train_member(fragments, recipe, 1000 * member + seed, place, told))
+    networks, heads = zip(*members, strict=True)
+    alone, known = (_side_by_side([head[name] for head in heads]) for name in ("alone", "known"))
+    return Trained(together(networks), EmotionHead("", 0.0, alone, known, (1.0, 1.0)))
+
+
+def _train_member(
+    fragments: Fragments, recipe: ToneNetRecipe, seed: int, checkpoints: Path | None, on_epoch: OnEpoch | None
+) -> tuple[keras.Model, dict[str, NDArray[np.float32]]]:
     keras.utils.set_random_seed(seed)
-    model = tim_net(
-        COEFFICIENTS,
-        len(EMOTIONS),
-        channels=config.channels,
-        scales=config.scales,
-        kernel_size=config.kernel_size,
-        dropout=config.dropout,
-    )
-    model.get_layer("standardise").adapt(fragments.features[None])
-    batches = Batches(fragments, config, seed)
-    steps = config.epochs * len(batches)
+    network = tone_net(recipe, name=f"tone_net_{seed}")
+    network.get_layer("functionals_standardised").adapt(fragments.functionals)
+    model = with_heads(network, recipe)
+    batches = SpeakerBatches(fragments, recipe, seed)
+    steps = recipe.epochs * len(batches)
     schedule = keras.optimizers.schedules.CosineDecay(
-        0.0, decay_steps=steps - steps // 20, warmup_target=config.learning_rate, warmup_steps=steps // 20
+        0.0, decay_steps=steps - steps // 20, warmup_target=recipe.learning_rate, warmup_steps=max(1, steps // 20)
     )
-    optimizer = keras.optimizers.AdamW(schedule, weight_decay=config.weight_decay, clipnorm=1.0)
+    optimizer = keras.optimizers.AdamW(schedule, weight_decay=recipe.weight_decay, clipnorm=1.0)
     optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
     model.compile(
         optimizer,
-        keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=config.label_smoothing),
-        metrics=["accuracy"],
+        {
+            name: keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=recipe.label_smoothing)
+            for name in HEADS
+        },
+        loss_weights={name: recipe.auxiliary if name.endswith("frames") else 1.0 for name in HEADS},
         jit_compile=False,  # batches differ in length, and XLA would compile anew for each
     )
-    after = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: on_epoch(logs) if on_epoch else None)
-    model.fit(batches, epochs=config.epochs, callbacks=[after], verbose=0)
-    return model
+
+    def begin(epoch: int, _: Any) -> None:
+        batches.epoch = epoch
+
+    def end(epoch: int, logs: dict[str, float]) -> None:
+        if on_epoch:
+            on_epoch(epoch + 1, logs["loss"])
+
+    callbacks = [keras.callbacks.LambdaCallback(on_epoch_begin=begin, on_epoch_end=end)]
+    if checkpoints:  # first: an epoch that is told of is kept
+        callbacks.insert(0, keras.callbacks.BackupAndRestore(checkpoints, delete_checkpoint=False))
+    model.fit(batches, epochs=recipe.epochs, callbacks=callbacks, shuffle=False, verbose=0)
+    return network, {name: _map(model.get_layer(name)) for name in ("alone", "known")}
 
 
-def logits_of(model: keras.Model, fragments: Fragments, batch: int = 64) -> np.ndarray:
-    """The model's logits for every fragment, (n, 8) in the order of EMOTIONS."""
-    logits = np.empty((len(fragments), len(EMOTIONS)), np.float32)
-    by_length = np.argsort(fragments.frames)
-    for start in range(0, len(fragments), batch):
-        chosen = by_length[start : start + batch]
-        frames, heard = fragments.padded(chosen)
-        logits[chosen] = model.predict_on_batch({"frames": frames, "heard": heard})
-    return logits
+def _map(dense: keras.layers.Dense) -> NDArray[np.float32]:
+    """The weights of a linear layer with its bias as the last row."""
+    kernel, bias = dense.get_weights()
+    return np.concatenate([kernel, bias[None]])
 
 
-def _answers_by_fold(config: TrainingConfig, progress: Progress) -> Iterator[tuple[int, np.ndarray]]:
-    folds = range(len(config.folds))
-    if config.workers == 1:
-        for fold in folds:
-            yield (
-                fold,
-                _fold_answers(config, fold, _epoch_bar(progress, config, f"fold {fold + 1} of {len(folds)}")),
-            )
-        return
-    task = progress.add_task("folds", total=len(folds))
-    spawn = multiprocessing.get_context("spawn")  # TensorFlow does not survive a fork
-    with ProcessPoolExecutor(config.workers, mp_context=spawn, initializer=_one_thread) as pool:
-        fold_of = {pool.submit(_fold_answers, config, fold): fold for fold in folds}
-        for done in as_completed(fold_of):
-            progress.advance(task)
-            yield fold_of[done], done.result()
+def _side_by_side(maps: list[NDArray[np.float32]]) -> NDArray[np.float32]:
+    """The map that gives the mean of what several give, each of its own part of the embedding."""
+    kernels = np.concatenate([of_member[:-1] for of_member in maps])
+    bias = np.sum([of_member[-1] for of_member in maps], axis=0)
+    return np.asarray(np.concatenate([kernels, bias[None]]) / len(maps), np.float32)
 
 
-def _fold_answers(
-    config: TrainingConfig, fold: int, on_epoch: Callable[[dict[str, float]], None] | None = None
-) -> np.ndarray:
-    with Progress(disable=True) as quiet:
-        training, test = training_fragments(config, quiet), test_fragments(config, quiet)
-    seed = config.seed + 1 + fold
-    model = fit(training.take(~_held_out(training, config, fold)), config, seed, on_epoch)
-    return logits_of(model, test.take(_held_out(test, config, fold)))
-
-
-def _held_out(fragments: Fragments, config: TrainingConfig, fold: int) -> np.ndarray:
-    return np.isin(fragments.speakers, config.folds[fold])
-
-
-def _one_thread() -> None:
-    os.environ.update(TF_NUM_INTRAOP_THREADS="1", TF_NUM_INTEROP_THREADS="1", OMP_NUM_THREADS="1")
-
-
-def _epoch_bar(progress: Progress, config: TrainingConfig, title: str) -> Callable[[dict[str, float]], None]:
-    task = progress.add_task(title, total=config.epochs)
-    return lambda logs: progress.update(
-        task, advance=1, description=f"{title}: loss {logs['loss']:.3f}, accuracy {logs['accuracy']:.3f}"
-    )
+def _shifted(on_epoch: OnEpoch | None, epochs: int) -> OnEpoch | None:
+    return (lambda epoch, loss: on_epoch(epochs + epoch, loss)) if on_epoch else None

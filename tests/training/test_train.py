@@ -1,104 +1,109 @@
 from __future__ import annotations
 
-import json
+from dataclasses import dataclass
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
-import soundfile
-from rich.progress import Progress
-from typer.testing import CliRunner
 
-from pipeline.emotion import EmotionModel
-from pipeline.timeline import EMOTIONS, SAMPLE_RATE
-from training.cli import app, recipe_of
-from training.config import TrainingConfig
-from training.corpora import Ravdess
-from training.fragments import Batches, training_fragments
+from pipeline.baseline import SpeakerBaseline
+from pipeline.timeline import EMOTIONS
+from tests.training.synthetic import TINY, fragments
+from training.config import ToneNetRecipe
+from training.fragments import Fragments
+from training.train import Trained, train
 
-RATE = 24_000  # Hz, as RAVDESS is shared
-ACTORS = ("01", "02")
+SEED = 5
+TWO: ToneNetRecipe = TINY.model_copy(update={"members": 2})
 
 
-def pitch_of(emotion: str) -> float:
-    """Hz; a third between one emotion and the next."""
-    return 150 * 1.25 ** EMOTIONS.index(emotion)
+class Stopped(Exception):
+    """What ends a run before its time."""
 
 
-def tone(pitch: float, seconds: float, rate: int) -> np.ndarray:
-    """A tone with harmonics: float32 (seconds * rate,)."""
-    time = np.arange(round(seconds * rate)) / rate
-    return sum(0.1 * np.sin(2 * np.pi * pitch * h * time) / h for h in range(1, 8)).astype(np.float32)
+@dataclass
+class Pair:
+    """Two networks trained side by side, and the numbers of the epochs that were told meanwhile."""
+
+    trained: Trained
+    epochs: list[int]
+
+
+@pytest.fixture(scope="module")
+def heard() -> Fragments:
+    return fragments(clips=8)
+
+
+@pytest.fixture(scope="module")
+def pair(heard: Fragments) -> Pair:
+    epochs: list[int] = []
+    return Pair(train(heard, TWO, SEED, on_epoch=lambda epoch, loss: epochs.append(epoch)), epochs)
+
+
+def of_member(trained: Trained, member: int) -> tuple[np.ndarray, np.ndarray]:
+    """What a member of two gives to the logits for unknown and for known voices: the maps without their biases."""
+    size = trained.head.size // 2
+    rows = slice(member * size, (member + 1) * size)
+    return trained.head.alone[rows], trained.head.known[rows]
+
+
+def test_members_are_told_of_one_after_another(pair: Pair) -> None:
+    assert pair.epochs == [1, 2, 3, 4]
+
+
+def test_the_head_of_two_says_the_mean_of_what_each_would_say_alone(heard: Fragments, pair: Pair) -> None:
+    """The second member is the network that its own seed gives."""
+    second = train(heard, TINY, 1000 + SEED)
+    for ours, theirs in zip(of_member(pair.trained, 1), (second.head.alone, second.head.known), strict=True):
+        np.testing.assert_allclose(2 * ours, theirs[:-1], rtol=1e-3, atol=1e-4)
+    both, alone = pair.trained.embed(heard), second.embed(heard)
+    np.testing.assert_allclose(both[:, alone.shape[1] :], alone, rtol=1e-3, atol=1e-3)
+    first = of_member(pair.trained, 0)[0]
+    assert not np.allclose(2 * first, second.head.alone[:-1], atol=1e-2)
+
+
+def test_a_head_answers_for_known_and_unknown_voices_and_has_no_temperature_yet(pair: Pair) -> None:
+    head = pair.trained.head
+    assert head.alone.shape == head.known.shape == (head.size + 1, len(EMOTIONS))
+    assert head.temperatures == (1.0, 1.0)
+    assert head.size == 2 * (TINY.embedding + TINY.projection)
+    assert head.probabilities(np.zeros(head.size, np.float32), SpeakerBaseline.unknown(head.size)).shape == (8,)
+
+
+def test_fragments_are_embedded_in_their_own_order(heard: Fragments, pair: Pair) -> None:
+    embeddings = pair.trained.embed(heard, batch=5)
+    assert embeddings.shape == (len(heard), pair.trained.head.size)
+    for number in (0, 7, len(heard) - 1):
+        alone = pair.trained.network(heard.padded(np.array([number])), training=False)
+        np.testing.assert_allclose(embeddings[number], np.asarray(alone)[0], rtol=1e-4, atol=1e-4)
 
 
 @pytest.fixture
-def corpus(tmp_path: Path) -> Path:
-    """Two actors with a pitch for each emotion, between silences, laid out like RAVDESS: the data folder."""
-    silence = np.zeros(RATE // 4, np.float32)
-    for actor in ACTORS:
-        folder = tmp_path / "data" / "ravdess" / f"Actor_{actor}"
-        folder.mkdir(parents=True)
-        for code, emotion in Ravdess.emotion_of_code.items():
-            clip = np.concatenate([silence, tone(pitch_of(emotion) + int(actor), 0.8, RATE), silence])
-            soundfile.write(folder / f"03-01-{code}-01-01-01-{actor}.flac", clip, RATE)
-    return tmp_path / "data"
+def stopped(heard: Fragments, tmp_path: Path) -> Path:
+    """Where the checkpoints of a run lie that was stopped in its third epoch of four, the second member's first."""
+
+    def stop(epoch: int, loss: float) -> None:
+        if epoch == 3:
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        train(heard, TWO, SEED, tmp_path, stop)
+    return tmp_path
 
 
-@pytest.fixture
-def recipe(tmp_path: Path, corpus: Path) -> Path:
-    """A TOML file of a recipe that is over in seconds."""
-    file = tmp_path / "tiny.toml"
-    file.write_text(
-        f"""
-        data = "{corpus}"
-        cache = "{tmp_path / "cache"}"
-        folds = [["01"], ["02"]]
-        variants = 1
-        speeds = [1.0]
-        room_share = 0.0
-        noise_share = 0.0
-        channels = 16
-        scales = 1
-        dropout = 0.0
-        batch = 8
-        epochs = 40
-        learning_rate = 0.05
-        """
-    )
-    return file
+def test_a_run_that_was_stopped_goes_on_as_if_nothing_had_been(heard: Fragments, pair: Pair, stopped: Path) -> None:
+    epochs: list[int] = []
+    again = train(heard, TWO, SEED, stopped, lambda epoch, loss: epochs.append(epoch))
+    assert epochs == [4]
+    for ours, theirs in zip(again.network.weights, pair.trained.network.weights, strict=True):
+        if "seed" not in ours.path:
+            np.testing.assert_allclose(ours.numpy(), theirs.numpy(), rtol=1e-3, atol=1e-4, err_msg=ours.path)
+    np.testing.assert_allclose(again.head.known, pair.trained.head.known, rtol=1e-3, atol=1e-4)
 
 
-def test_from_clips_to_a_model_that_the_service_loads(tmp_path: Path, recipe: Path) -> None:
-    output = tmp_path / "model"
-    result = CliRunner().invoke(app, ["train", "--config", str(recipe), "--output", str(output)])
-    assert result.exit_code == 0, result.output
-    assert "2 speakers" in result.output
-
-    metadata = json.loads((output / "model.json").read_text())
-    heard_whole = metadata["evaluation"]["hearing"]["whole"]
-    assert heard_whole["fragments"] == len(ACTORS) * len(EMOTIONS)
-    assert heard_whole["uar"]["value"] > 0.25  # twice what guessing reaches
-    assert "CC BY-NC-SA 4.0" in (output / "README.md").read_text()
-
-    model = EmotionModel.load(output)
-    fragments = [tone(pitch_of(emotion), 0.8, SAMPLE_RATE) for emotion in EMOTIONS]
-    answers = model.probabilities(fragments).argmax(axis=1)
-    assert (answers == np.arange(len(EMOTIONS))).sum() >= 4
-
-
-def test_the_same_seed_gives_the_same_fragments_and_batches(recipe: Path, tmp_path: Path) -> None:
-    config = TrainingConfig.read(recipe).model_copy(update={"room_share": 1.0, "noise_share": 1.0})
-    runs = []
-    for run in ("first", "second"):
-        with Progress(disable=True) as quiet:
-            fragments = training_fragments(config.model_copy(update={"cache": tmp_path / run}), quiet)
-        runs.append(Batches(fragments, config, seed=3)[0])
-    (first, first_labels), (second, second_labels) = runs
-    np.testing.assert_array_equal(first["frames"], second["frames"])
-    np.testing.assert_array_equal(first_labels, second_labels)
-
-
-def test_options_go_over_the_file(recipe: Path) -> None:
-    assert recipe_of(recipe, epochs=2, workers=None).epochs == 2
-    assert recipe_of(recipe, epochs=None).epochs == 40
-    assert recipe_of(None, data=None) == TrainingConfig()
+def test_the_functionals_are_standardised_over_the_training_fragments(heard: Fragments, pair: Pair) -> None:
+    (first, _) = (layer for layer in pair.trained.network.layers if isinstance(layer, keras.Model))
+    standardised = np.asarray(first.get_layer("functionals_standardised")(heard.functionals))
+    np.testing.assert_allclose(standardised.mean(axis=0), 0, atol=1e-3)
+    np.testing.assert_allclose(standardised.std(axis=0), 1, atol=1e-3)
