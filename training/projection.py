@@ -10,9 +10,11 @@ voices differ, acted emotion what one voice can do, so both kinds of corpora cou
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import numpy as np
 import scipy.linalg
@@ -22,9 +24,11 @@ from numpy.typing import NDArray
 from pipeline.diarisation.local import UNIT
 from pipeline.speech import SpeechDetector, SpeechState
 from pipeline.timeline import SAMPLE_RATE
-from pipeline.voiceprint import LONGEST, SIZE, VoiceEncoder
+from pipeline.voiceprint import ENCODER, LONGEST, SIZE, VoiceEncoder
+from training import augment
+from training.augment import in_room, over_noise
 from training.simulate import Recording, read_recordings
-from training.sound import in_room, over_noise, speech
+from training.sound import speech
 
 PIECE: Final = 4 * SAMPLE_RATE  # samples of a recording that are heard in one room
 ROOMS: Final = 2  # that each piece is heard in
@@ -49,6 +53,26 @@ def embeddings_of(voices: Mapping[str, Sequence[Recording]], seed: int) -> Embed
         for speaker, recordings in voices.items()
     }
     return {speaker: encoder.embed(windows) for speaker, windows in heard.items() if len(windows) > 1}
+
+
+def cached_embeddings(folder: Path, cache: Path, seed: int = 1) -> Embeddings:
+    """`embeddings_of` everyone under a folder, which takes minutes, or what the folder `cache` holds of it.
+
+    What is kept has a name of its own for every set of files, and for all that the embeddings depend on here.
+    """
+    voices = read_recordings(folder)
+    files = [(str(one.path), one.path.stat().st_size) for spoken in voices.values() for one in spoken]
+    code = [Path(source).read_text() for source in (__file__, augment.__file__)]
+    name = hashlib.sha256(json.dumps([files, seed, code, ENCODER.stat().st_size]).encode()).hexdigest()[:16]
+    path = cache / f"embeddings-{name}.npz"
+    if not path.exists():
+        cache.mkdir(parents=True, exist_ok=True)
+        partial = path.with_suffix(".partial.npz")
+        arrays: dict[str, Any] = dict(embeddings_of(voices, seed))
+        np.savez(partial, **arrays)
+        partial.replace(path)
+    with np.load(path) as stored:
+        return dict(stored)
 
 
 def fit(corpora: Sequence[Embeddings]) -> tuple[NDArray[np.float16], NDArray[np.float16]]:
