@@ -33,6 +33,15 @@ def sounds(label: str) -> str:
     return UNSURE if label == UNSURE else f"sounds {label}"
 
 
+def basis(reading: EmotionReading) -> str:
+    """What a reading rests on, in words."""
+    heard = f"heard {reading.heard:.1f} s of speech"
+    if reading.mode == "none":
+        return f"{heard}, and nothing else of this voice"
+    more = "before" if reading.mode == "causal" else "more in the recording"
+    return f"{heard}, set against {reading.baseline:.0f} s {more}"
+
+
 def clock(seconds: float) -> str:
     """Session time as m:ss."""
     whole = int(seconds)

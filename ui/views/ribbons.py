@@ -22,7 +22,7 @@ from pipeline.timeline import EMOTIONS, UNSURE, EmotionReading, Timeline, Turn
 from pipeline.timeline import Span as TimeSpan
 from ui.feed import Changes
 from ui.palette import LABELS, Palette
-from ui.summary import clock, name_of, sounds
+from ui.summary import basis, clock, name_of, sounds
 from ui.views.bars import Bars, Row
 from ui.views.tooltips import reading_tooltip
 from ui.views.window import Window, clock_formatter, clock_ticker
@@ -34,7 +34,7 @@ HALF = 0.33  # of a lane's height, half a ribbon's
 
 Columns = dict[str, Any]
 BAR_COLUMNS = ("left", "right", "top", "bottom", "label", "alpha")
-SLICE_COLUMNS = ("left", "right", "top", "bottom", "who", "sounds", "when", "heard")
+SLICE_COLUMNS = ("left", "right", "top", "bottom", "who", "sounds", "when", "basis")
 JOIN = 0.05  # seconds apart at most that two slices of one look are drawn as one
 
 
@@ -180,7 +180,7 @@ class Ribbons:
             if speaker is None:
                 continue
             when = f"{clock(reading.start)} to {clock(reading.end)}"
-            row = (*self._place(reading, speaker), name_of(speaker), sounds(reading.label), when, reading.heard)
+            row = (*self._place(reading, speaker), name_of(speaker), sounds(reading.label), when, basis(reading))
             for name, value in zip((*SLICE_COLUMNS, *EMOTIONS), (*row, *reading.probabilities), strict=True):
                 columns[name].append(value)
         return columns

@@ -20,7 +20,7 @@ def reading_tooltip() -> str:
     return f"""
 <div style="{BOX}"><b>@who</b> @sounds<div style="{SOFT}">@when</div>
 {_table()}
-<div style="{SOFT}">heard @heard{{0.0}} s of speech</div></div>"""
+<div style="{SOFT}">@basis</div></div>"""
 
 
 def probability_tooltip() -> str:
