@@ -97,7 +97,7 @@ class ConversationEvaluation:
     def show(self, console: Console) -> None:
         """Print what is right, and then where the rest was lost."""
         for title, part in (("What a user sees", "measures"), ("Where it was lost", "losses")):
-            table = Table("share of speech", *self.views, title=title)
+            table = Table("% of speech", *self.views, title=title)
             for name in getattr(self.views[LAST_WORD], part):
                 table.add_row(name, *(_percent(getattr(view, part)[name]) for view in self.views.values()))
             if part == "losses":
@@ -276,4 +276,4 @@ def _timed(step: str, took: dict[str, float]) -> Iterator[None]:
 
 
 def _percent(share: Rate) -> str:
-    return f"{100 * share.value:.1f} % ({100 * share.low:.0f} to {100 * share.high:.0f})"
+    return f"{100 * share.value:.1f} ({100 * share.low:.0f}-{100 * share.high:.0f})"

@@ -69,6 +69,12 @@ class AgainstSpeaker(layers.Layer):  # type: ignore[misc]  # Keras is not typed
         super().__init__(**options)
         self.clips = clips
 
+    def compute_output_shape(
+        self, embeddings_shape: tuple[int | None, ...], history_shape: tuple[int | None, ...]
+    ) -> tuple[int | None, ...]:
+        """That of the embeddings. Torch would try it out on batches that no speakers fill."""
+        return embeddings_shape
+
     def call(self, embeddings: keras.KerasTensor, history: keras.KerasTensor) -> keras.KerasTensor:
         """(batch, size) and (batch,) -> (batch, size)."""
         of_speaker = ops.reshape(embeddings, (-1, self.clips, embeddings.shape[-1]))

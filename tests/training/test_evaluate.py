@@ -223,5 +223,5 @@ def test_an_evaluation_is_told_as_json_and_as_tables() -> None:
     console = Console(file=io.StringIO(), width=200)
     evaluation.show(console)
     told = console.file.getvalue()
-    for words in ("4 speakers", *CONDITIONS, *MODES, *EMOTIONS, "female", str(heard.uar)):
+    for words in ("4 speakers", *CONDITIONS, *MODES, *EMOTIONS, "female", f"{heard.uar.low:.3f}-{heard.uar.high:.3f}"):
         assert words in told

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -122,3 +125,20 @@ def test_from_clips_to_a_model_that_the_service_loads(
     nobody = SpeakerBaseline.unknown(head.size)
     answers = [head.probabilities(embedding, nobody).argmax() for embedding in model.embed(fragments)]
     assert (np.array(answers) == np.arange(len(EMOTIONS))).sum() >= 6
+
+
+@pytest.mark.slow
+def test_what_torch_trains_tensorflow_serves(tmp_path: Path, recipe: Path) -> None:
+    command = ["evaluate", "emotion", "--config", str(recipe), "--runs", str(tmp_path / "runs"), "--epochs", "2"]
+    environment = os.environ | {"KERAS_BACKEND": "torch"}
+    done = subprocess.run(
+        [sys.executable, "-m", "deployments.cli", *command],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    (output,) = (tmp_path / "runs").glob("tone-net-ravdess-*/fold-1")
+    (embedding,) = EmotionModel.load(output).embed([np.zeros(SAMPLE_RATE, np.int16)])
+    assert embedding.shape == (EmotionHead.load(output).size,)
