@@ -20,6 +20,7 @@ from scipy.special import log_softmax, softmax
 from pipeline import features, functionals
 from pipeline.baseline import SpeakerBaseline
 from pipeline.features import Features, features_of
+from pipeline.fragments import LONGEST
 from pipeline.timeline import EMOTIONS, SAMPLE_RATE, UNSURE, EmotionReading, Mode
 
 Array = NDArray[np.float32]
@@ -29,7 +30,6 @@ WEIGHTS: Final = "model.keras"
 HEAD: Final = "head.npz"
 METADATA: Final = "model.json"
 
-LONGEST = 3.0  # s; of a longer fragment its last so many seconds are heard: the question is how someone sounds now
 BATCHES = (1, 4, 16)  # one traced function each: a batch is padded to the next size, a larger one is cut up
 
 # Where each emotion lies on the circumplex of affect, (valence, arousal), after figure 4 of Russell 1980
@@ -174,9 +174,9 @@ class EmotionModel:
             self.embed([noise] * batch)
 
     def embed(self, fragments: Sequence[NDArray[np.int16]]) -> list[Array]:
-        """An embedding, float32 (size,), of each fragment: int16 (n,), mono at 16 kHz, 0.5 to 3 s of one speaker.
+        """An embedding, float32 (size,), of each fragment: int16 (n,), mono at 16 kHz, 0.5 to 2 s of one speaker.
 
-        Of a longer one the last 3 s are heard. The network learnt from 0.8 to 3 s: of shorter ones it makes what it
+        Of a longer one the last 2 s are heard. The network learnt from 0.8 to 3 s: of shorter ones it makes what it
         can.
         """
         heard = [features_of(_waveform(fragment)) for fragment in fragments]

@@ -22,6 +22,7 @@ Array = NDArray[np.float32]
 
 MEL_BANDS: Final = 64  # narrow enough, below 1 kHz, to part the harmonics of a high voice
 STRIDE: Final = 2  # spectra to a frame, so a frame is 25 ms and a syllable spans eight or so
+LOWEST: Final = 50.0  # Hz; below are doors and footsteps
 DYNAMIC_RANGE: Final = 60.0  # dB below the loudest band; what is quieter is the room, not the speaker
 SPREAD: Final = 15.0  # dB that become 1, which is about how far the bands of speech spread
 
@@ -33,11 +34,13 @@ SETTINGS: Final[dict[str, float]] = {
     "mel_bands": MEL_BANDS,
     "stride": STRIDE,
     "dynamic_range": DYNAMIC_RANGE,
+    "spread": SPREAD,
+    "lowest": LOWEST,
     "functionals": functionals.COUNT,
     "functionals_version": functionals.VERSION,
 }
 
-_MEL: Final = librosa.filters.mel(sr=SAMPLE_RATE, n_fft=FFT, n_mels=MEL_BANDS, fmin=50.0).T.astype(np.float32)
+_MEL: Final = librosa.filters.mel(sr=SAMPLE_RATE, n_fft=FFT, n_mels=MEL_BANDS, fmin=LOWEST).T.astype(np.float32)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,14 +24,14 @@ evaluate_app = typer.Typer(no_args_is_help=True, help="Measure on speakers that 
 app.add_typer(evaluate_app, name="evaluate")
 console = Console(stderr=True)
 
-ConfigFile = Annotated[Path | None, typer.Option("--config", help="TOML file of keys of training.config.Training.")]
+ConfigFile = Annotated[Path | None, typer.Option("--config", help="TOML file; keys and defaults: training/config.py.")]
 Corpus = Annotated[str | None, typer.Option(help="ravdess, emo-db, crema-d, or labelled: a folder with a labels.csv.")]
 Root = Annotated[Path | None, typer.Option("--corpus-root", help="The corpus's folder. Default: in $TONETRACK_DATA.")]
 FoldFile = Annotated[Path | None, typer.Option("--folds", help="JSON: lists of speakers held out together.")]
 Epochs = Annotated[int | None, typer.Option(min=1, help="Passes over the training clips.")]
 Workers = Annotated[int | None, typer.Option(min=1, help="Folds trained at once on this machine, a core each.")]
 Gpus = Annotated[float | None, typer.Option(min=0, help="GPUs of one fold; see KERAS_BACKEND.")]
-Seed = Annotated[int | None, typer.Option(help="Of all chance.")]
+Seed = Annotated[int | None, typer.Option(min=0, help="Of all chance.")]
 Runs = Annotated[Path | None, typer.Option(help="Where features, checkpoints and folds are kept; a run goes on there.")]
 Output = Annotated[Path, typer.Option(help="Folder to write the model, its figures and its card to.")]
 Report = Annotated[Path | None, typer.Option(help="Also write every figure to this JSON file.")]
@@ -42,8 +43,8 @@ Model = Annotated[
     Literal["tone-net", "tim-net"] | None, typer.Option(help="tim-net: the published network, by its own protocol.")
 ]
 Protocol = Annotated[
-    Literal["speakers", "clips"],
-    typer.Option(help="What is held out of tim-net's training; clips, as published, leave every voice in it."),
+    Literal["clips", "speakers"] | None,
+    typer.Option(help="What is held out of tim-net's training: clips, as published (default), or speakers."),
 ]
 Only = Annotated[list[int] | None, typer.Option("--fold", min=1, help="Run this fold alone (tim-net); repeatable.")]
 
@@ -86,7 +87,7 @@ def evaluate_emotion_command(
     corpus: Corpus = None,
     corpus_root: Root = None,
     folds: FoldFile = None,
-    protocol: Protocol = "speakers",
+    protocol: Protocol = None,
     only: Only = None,
     epochs: Epochs = None,
     workers: Workers = None,
@@ -104,11 +105,16 @@ def evaluate_emotion_command(
         config, model=model, corpus=corpus, corpus_root=corpus_root, folds=folds, workers=workers, gpus=gpus,
         seed=seed, runs=runs, epochs=epochs,
     )  # fmt: skip
+    _prepare(report)
     if recipe.model == "tim-net":
-        _evaluate_tim_net(recipe, protocol, only or [], report)
+        if weights or plots:
+            fail("--weights and --plots are tone-net's; tim-net is trained anew and has no card.")
+        _evaluate_tim_net(recipe, protocol or "clips", only or [], report)
         return
-    if protocol == "clips" or only:
-        fail("Only tim-net is measured on clips of known speakers (--protocol clips), or on a fold alone (--fold).")
+    if protocol or only:
+        fail("--protocol and --fold are for --model tim-net; tone-net is measured on unknown speakers, all of them.")
+    if weights and (folds or epochs):
+        fail("A finished model is not trained: --folds and --epochs mean nothing beside --weights.")
     with _telling(), _progress() as progress:
         from training.ship import judge, measure
 
@@ -139,20 +145,26 @@ def evaluate_conversation_command(
 ) -> None:
     """What a user sees: simulated conversations of unknown actors through the whole pipeline, live and offline.
 
-    Each fold's actors are heard by the model of the fold, which is trained first where it is not there yet (an hour or
-    two on 2 cores). With --weights a finished model hears actors whom neither it nor the shipped voiceprints know.
+    Each fold's actors are heard by the model of the fold, which is trained first where it is not there yet (twenty
+    minutes on 2 cores). With --weights a finished model hears actors whom neither it nor the shipped voiceprints know.
     """
     recipe = recipe_of(config, corpus_root=corpus_root, folds=folds, workers=workers, seed=seed, runs=runs)
+    _prepare(report)
+    chosen = actors.split(",") if actors else []
+    if chosen and not weights:
+        fail("--actors goes with --weights; without it every fold's actors are heard by the model that never did.")
     with _telling(), _progress() as progress:
         from training.conversations import evaluate_conversations
-        from training.corpora import default_data, open_corpus
-        from training.ship import fold_models
+        from training.corpora import Ravdess, default_data
+        from training.ship import fold_models, strangers_to
 
-        acting = recipe.corpus_root or default_data() / recipe.corpus
+        acting = recipe.corpus_root or default_data() / "ravdess"
         models: list[tuple[Path | None, tuple[str, ...]]]
         if weights:
-            talking = actors.split(",") if actors else {clip.speaker for clip in open_corpus("ravdess", acting).clips()}
-            models, reading = [(weights, tuple(sorted(talking)))], None
+            unknown = {clip.speaker for clip in strangers_to(weights, "ravdess", list(Ravdess(acting).clips()))}
+            if strange := set(chosen) - unknown:
+                raise ValueError(f"the model has learnt from these actors, or they are not there: {', '.join(strange)}")
+            models, reading = [(weights, tuple(sorted(chosen or unknown)))], None
         else:
             models, reading = [*fold_models(recipe, progress)], readers or default_data() / "librispeech"
         bar = progress.add_task("conversations", total=1.0)
@@ -184,6 +196,12 @@ def fail(message: str) -> NoReturn:
     """Say what was wrong, and end."""
     console.print(message, style="bold red", soft_wrap=True, highlight=False, markup=False)
     raise typer.Exit(1)
+
+
+def _prepare(report: Path | None) -> None:
+    """Whoever waits an hour for figures shall not lose them to a folder that is not there."""
+    if report:
+        report.parent.mkdir(parents=True, exist_ok=True)
 
 
 def _evaluate_tim_net(recipe: Training, protocol: str, only: list[int], report: Path | None) -> None:
@@ -230,6 +248,7 @@ def _progress() -> Progress:
 @contextmanager
 def _telling() -> Iterator[None]:
     """What a person can mend is told in a sentence, not in a traceback."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow reports the GPUs that it did not find as errors
     try:
         yield
     except ModuleNotFoundError as error:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 import tomllib
 from pathlib import Path
 from typing import Annotated, Literal
@@ -11,6 +10,10 @@ from annotated_types import Len
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Share = Annotated[float, Field(ge=0, le=1)]
+
+
+Seconds = Annotated[float, Field(gt=0)]
+Weight = Annotated[float, Field(ge=0)]
 
 
 class _Recipe(BaseModel):
@@ -54,36 +57,57 @@ class Fragments(_Recipe):
     places: int = Field(6, ge=1)  # each speaker is heard in: as recorded, and in so many less one other places
     cuts: int = Field(4, ge=1)  # of each clip in each place; an epoch takes one of them
 
+    @model_validator(mode="after")
+    def _can_be_cut(self) -> Fragments:
+        if self.shortest > self.longest:
+            raise ValueError(f"shortest ({self.shortest} s) is longer than longest ({self.longest} s)")
+        return self
+
 
 class ToneNetRecipe(_Recipe):
     """The successor of TIM-Net: a small convolutional network beside functionals (`training.tone_net`)."""
 
-    # The network. Twice the channels heard no better and take three times as long.
-    channels: tuple[int, ...] = (24, 48, 64, 96)  # of the four convolutions over time and frequency
+    # The network. Small on purpose: few speakers teach it, and each of them the same few sentences.
+    channels: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Len(2)] = (
+        24,
+        48,
+        64,
+        96,
+    )  # of the convolutions over time and frequency
     temporal: int = 128  # channels of the last convolution, over time alone
     embedding: int = 64  # numbers from the frames
     projection: int = 64  # numbers from the functionals
     dropout: Share = 0.2
     functional_dropout: Share = 0.3  # functionals are many and noisy for so few speakers
-    head_noise: float = Field(0.1, ge=0)  # added to embeddings and functionals, in their standard deviations
+    head_noise: Weight = 0.1  # added to embeddings and functionals, in their standard deviations
 
     # A batch is a few speakers, each in one place, with enough clips of each to know how they sound.
     speakers: int = Field(4, ge=1)
     clips: int = Field(16, ge=2)
     as_recorded: Share = 0.4  # of the speakers in a batch; the others are heard elsewhere
-    lengths: tuple[float, ...] = (0.9, 1.4, 2.0, 2.0, 2.6)  # s; all fragments of a batch are of one of these, in turn
+    lengths: Annotated[tuple[Annotated[float, Field(gt=0)], ...], Len(1)] = (
+        0.9,
+        1.4,
+        2.0,
+        2.0,
+        2.6,
+    )  # s; all fragments of a batch are of one of these, in turn
 
     # SpecAugment (Park et al. 2019, arXiv 1904.08779) and mixup (Zhang et al. 2018, arXiv 1710.09412).
     masks: int = Field(2, ge=0)  # stretches of time, and as many of frequency, that give way to the mean
     longest_mask: Share = 0.125  # of a fragment, or of the bands
-    mixup: float = Field(0.0, ge=0)  # both parameters of the beta distribution of shares; 0: none
+    mixup: Weight = 0.0  # both parameters of the beta distribution of shares; 0: none
 
     # Optimisation. The last epoch is the one that counts: choosing one on held-out speakers would flatter the figure.
     epochs: int = Field(100, ge=1)
-    learning_rate: float = 3e-3  # peak; up to it for a twentieth of the steps, then a cosine down to nothing
-    weight_decay: float = 0.02
+    learning_rate: float = Field(
+        3e-3, gt=0
+    )  # peak; up to it for a twentieth of the steps, then a cosine down to nothing
+    weight_decay: Weight = 0.02
     label_smoothing: Share = 0.1
-    auxiliary: float = 0.5  # weight of a loss on the frames' part alone, or functionals leave it little to learn
+    auxiliary: float = Field(
+        0.5, ge=0
+    )  # weight of a loss on the frames' part alone, or functionals leave it little to learn
     members: int = Field(1, ge=1)  # networks that differ by their seeds and answer together
 
 
@@ -95,16 +119,18 @@ class TimNetRecipe(_Recipe):
 
 
 class Training(_Recipe):
-    """Everything. The same seed and the same data give the same model on the same machine."""
+    """Everything. The same seed and the same data give the same model on the same machine, if nothing interrupts it."""
 
     model: Literal["tone-net", "tim-net"] = "tone-net"
     corpus: str = "ravdess"
     corpus_root: Path | None = None  # default: the corpus's own folder in $TONETRACK_DATA
-    folds: Path | None = None  # JSON lists of speakers; default: EmoBox's for RAVDESS, else drawn by the seed
-    seed: int = 1
+    folds: Path | None = (
+        None  # JSON lists of speakers; default: EmoBox's for RAVDESS (others dealt to them), else by seed
+    )
+    seed: int = Field(1, ge=0)
     workers: int = Field(1, ge=1)  # folds trained at once on this machine; a Ray cluster takes as many as fit
     gpus: float = Field(0, ge=0)  # of one fold
-    runs: Path = Path(tempfile.gettempdir()) / "tonetrack-training"  # features, checkpoints, answers of folds
+    runs: Path = Path.home() / ".cache" / "tonetrack" / "training"  # features, checkpoints, answers of folds
 
     fragments: Fragments = Fragments()
     augmentation: Augmentation = Augmentation()

@@ -8,7 +8,7 @@ them counts. The clustering's projection is fitted anew without the actors, for 
 
 from __future__ import annotations
 
-import tempfile
+import hashlib
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -36,7 +36,7 @@ from training.projection import cached_embeddings, fit
 from training.scoring import Shown, Tally, View, instant, islands_of, overlapping, tally, told_turns, view_of
 from training.simulate import ORDINARY, Recording, SpokenTurn, read_recordings, simulate
 
-CACHE: Final = Path(tempfile.gettempdir()) / "tonetrack-training"
+CACHE: Final = Path.home() / ".cache" / "tonetrack" / "training"
 LATENCY: Final = 1.0  # s after an instant at which the first word on it is read off the page
 LAST_WORD, FIRST_WORD, OFFLINE = "live, last word", "live, first word", "offline"
 VIEWS: Final = (LAST_WORD, FIRST_WORD, OFFLINE)
@@ -263,7 +263,8 @@ def _projection(acting: Path, reading: Path, actors: Sequence[str], cache: Path)
     """A projection fitted without these actors."""
     readers, everybody = (cached_embeddings(folder, cache) for folder in (reading, acting))
     mean, axes = fit([readers, {actor: heard for actor, heard in everybody.items() if actor not in actors}])
-    path = cache / f"projection-without-{'-'.join(actors)}.npz"
+    of = hashlib.sha256(f"{acting} {reading}".encode()).hexdigest()[:8]
+    path = cache / f"projection-{of}-without-{'-'.join(actors)}.npz"
     np.savez_compressed(path, mean=mean, axes=axes)
     return path
 

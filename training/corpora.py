@@ -42,6 +42,7 @@ class Corpus(Protocol):
     name: str
     licence: str
     citation: str  # what to cite, or where the corpus is described
+    description: str  # for the card of a model: who speaks, what and how, and who does not
 
     def __init__(self, root: Path) -> None: ...
 
@@ -58,8 +59,14 @@ class Ravdess:
     """
 
     name = "ravdess"
-    licence = "CC BY-NC-SA 4.0"
+    licence = "CC BY-NC-SA 4.0, so no commercial use"
     citation = "Livingstone and Russo 2018, doi 10.1371/journal.pone.0196391"
+    description = (
+        "Acted speech: professional actors who speak two fixed English sentences in eight prescribed ways, in a studio."
+        " They are North American, and few. Everyday emotion is weaker, mixed and more varied; other languages,"
+        " children's voices and voices changed by age or illness were never heard. Nothing here was measured on"
+        " spontaneous conversation."
+    )
     emotion_of_code: ClassVar = {
         "01": "neutral",
         "02": "calm",
@@ -80,9 +87,11 @@ class Ravdess:
         if not paths:
             raise FileNotFoundError(f"no RAVDESS speech (Actor_NN/03-01-*.flac or .wav) under {self.root}")
         for path in paths:
-            code = path.stem.split("-")
-            actor = code[6]
-            yield Clip(path, actor, self.emotion_of_code[code[2]], "male" if int(actor) % 2 else "female")
+            name = re.fullmatch(r"03-01-(0[1-8])-\d\d-\d\d-\d\d-(\d\d)", path.stem)
+            if not name:
+                raise ValueError(f"{path} is not named as RAVDESS names its files: 03-01-EE-II-SS-RR-AA")
+            emotion, actor = name.groups()
+            yield Clip(path, actor, self.emotion_of_code[emotion], "male" if int(actor) % 2 else "female")
 
 
 class EmoDb:
@@ -95,6 +104,10 @@ class EmoDb:
     name = "emo-db"
     licence = "CC0 1.0"  # so published by audEERING (github.com/audeering/datasets); emodb.bilderbar.info names none
     citation = "Burkhardt et al. 2005, A database of German emotional speech, Interspeech"
+    description = (
+        "Acted speech: ten German actors who speak ten everyday sentences in six prescribed ways, in an anechoic room."
+        " Everyday emotion is weaker, mixed and more varied, and other languages were never heard."
+    )
     emotion_of_code: ClassVar = {
         "W": "angry",  # Wut
         "E": "disgust",  # Ekel
@@ -133,6 +146,10 @@ class CremaD:
     name = "crema-d"
     licence = "Open Database License 1.0"
     citation = "Cao et al. 2014, doi 10.1109/TAFFC.2014.2336244"
+    description = (
+        "Acted speech: 91 American actors of many backgrounds who speak twelve sentences in six prescribed ways."
+        " Everyday emotion is weaker, mixed and more varied, and other languages were never heard."
+    )
     emotion_of_code: ClassVar = {
         "ANG": "angry",
         "DIS": "disgust",
@@ -178,8 +195,11 @@ class Labelled:
     """
 
     name = "labelled"
-    licence = "its owner's to say"
+    licence = "whatever the owner of the recordings grants"
     citation = "labels.csv in the folder itself"
+    description = (
+        "Recordings and labels of somebody's own; say here who speaks, how the labels came about, and who is missing."
+    )
     labels = "labels.csv"
 
     def __init__(self, root: Path) -> None:

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -18,21 +17,22 @@ from typing import Any, Final
 import numpy as np
 import ray
 from numpy.typing import NDArray
-from ray.util.queue import Empty, Queue
+from ray.util.queue import Queue
 from rich.progress import Progress
 
 from pipeline.baseline import SpeakerBaseline
 from pipeline.emotion import HEAD, WEIGHTS, EmotionHead
 from training.config import Training
 from training.corpora import Clip
-from training.folds import RAVDESS_FOLDS, Folds, read_folds, speaker_folds
-from training.fragments import Fragments, test_fragments, training_fragments
+from training.folds import RAVDESS_FOLDS, Folds, read_folds, speaker_folds, with_others
+from training.fragments import Fragments, fingerprint, test_fragments, training_fragments
+from training.tasks import EVERYBODY, connect, run, tell
 
 Logits = NDArray[np.float32]
 
 FOLDS: Final = 5  # of a corpus that brings none of its own
 ANSWERS: Final = "answers.npz"
-OBJECT_STORE: Final = 2 * 2**30  # bytes; the fragments of RAVDESS take a quarter of it
+CODE: Final = ("tone_net", "batches", "train", "tim_net")  # on which, besides features, it depends what is learnt
 
 
 @dataclass(frozen=True)
@@ -60,58 +60,55 @@ class Answers:
         return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in cls.__dataclass_fields__))
 
 
-def connect(config: Training) -> None:
-    """Join the Ray cluster that RAY_ADDRESS names, or start one of `config.workers` CPUs on this machine."""
-    if ray.is_initialized():
-        return
-    variables = {"TF_CPP_MIN_LOG_LEVEL": "3", "TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"}
-    if backend := os.environ.get("KERAS_BACKEND"):
-        variables["KERAS_BACKEND"] = backend
-    options: dict[str, Any] = {"log_to_driver": False, "logging_level": "error", "runtime_env": {"env_vars": variables}}
-    if os.environ.get("RAY_ADDRESS"):
-        ray.init(**options)
-    else:
-        ray.init(
-            num_cpus=config.workers,
-            include_dashboard=False,
-            object_store_memory=OBJECT_STORE,
-            address="local",
-            **options,
-        )
-
-
 def folds_of(config: Training, clips: Sequence[Clip]) -> Folds:
     """The folds that the recipe names: a file's, RAVDESS's own, or ones drawn by the seed."""
     sexes = {clip.speaker: clip.sex for clip in clips}
     if config.folds:
         return read_folds(config.folds, sexes)
-    if config.corpus == "ravdess" and {speaker for fold in RAVDESS_FOLDS for speaker in fold} == sexes.keys():
-        return RAVDESS_FOLDS
+    if config.corpus == "ravdess" and {speaker for fold in RAVDESS_FOLDS for speaker in fold} <= sexes.keys():
+        return with_others(RAVDESS_FOLDS, sexes)
     return speaker_folds(sexes, min(FOLDS, len(sexes)), config.seed)
 
 
 def cross_validate(config: Training, clips: Sequence[Clip], progress: Progress) -> tuple[Answers, list[Path]]:
     """What the recipe says of unknown speakers, and the folder of each fold's network and head."""
     folds = folds_of(config, clips)
-    run = run_folder(config, clips, folds)
-    places = [run / f"fold-{number}" for number in range(1, len(folds) + 1)]
+    folder = run_folder(config, clips, folds)
+    places = [folder / f"fold-{number}" for number in range(1, len(folds) + 1)]
     waiting = {number: fold for number, fold in enumerate(folds, 1) if not (places[number - 1] / ANSWERS).exists()}
     if waiting:
         connect(config)
-        fragments = training_fragments(config, clips, progress), test_fragments(config, clips, progress)
-        for number, result in _trained(config, fragments, waiting, places, progress):
+        shared = ray.put((training_fragments(config, clips, progress), test_fragments(config, clips, progress)))
+        calls = {number: (config, shared, fold, places[number - 1]) for number, fold in waiting.items()}
+        for number, result in run(
+            _fold, calls, config.tone_net.epochs * config.tone_net.members, config.gpus, progress
+        ):
             _keep(places[number - 1], result)
     return Answers.joined([_kept(place) for place in places]), places
 
 
+def train_on_everybody(config: Training, clips: Sequence[Clip], progress: Progress) -> Path:
+    """The folder of the recipe's network and head when nobody is held out."""
+    place = run_folder(config, clips, folds_of(config, clips)) / "everybody"
+    if not (place / ANSWERS).exists():
+        connect(config)
+        training = training_fragments(config, clips, progress)
+        nobody = training.take(np.zeros(0, int))
+        call = {EVERYBODY: (config, ray.put((training, nobody)), (), place)}
+        for _, result in run(_fold, call, config.tone_net.epochs * config.tone_net.members, config.gpus, progress):
+            _keep(place, result)
+    return place
+
+
 def run_folder(config: Training, clips: Sequence[Clip], folds: Folds) -> Path:
-    """Where a recipe's folds are kept: another recipe, corpus or choice of folds is another folder."""
+    """Where a recipe's folds are kept: another recipe, sound, choice of folds or version of the code is another one."""
     other = {"tone-net": "tim_net", "tim-net": "tone_net"}[config.model]
     recipe = config.model_dump(
         mode="json", exclude={"runs", "workers", "gpus", "asserted", "folds", "corpus_root", other}
     )
-    heard = [(clip.path.name, clip.speaker, clip.emotion) for clip in clips]
-    name = hashlib.sha256(json.dumps([recipe, folds, heard]).encode()).hexdigest()[:12]
+    code = [Path(__file__).with_name(f"{name}.py").read_text() for name in CODE]
+    heard = fingerprint(config, clips)
+    name = hashlib.sha256(json.dumps([recipe, folds, heard, code]).encode()).hexdigest()[:12]
     return config.runs / f"{config.model}-{config.corpus}-{name}"
 
 
@@ -143,49 +140,6 @@ def _by_condition_and_speaker(fragments: Fragments) -> Iterator[NDArray[np.int64
             rows = np.flatnonzero((fragments.conditions == condition) & (fragments.speakers == speaker))
             if len(rows):
                 yield rows
-
-
-def _trained(
-    config: Training,
-    fragments: tuple[Fragments, Fragments],
-    folds: Mapping[int, tuple[str, ...]],
-    places: Sequence[Path],
-    progress: Progress,
-) -> Iterator[tuple[int, dict[str, Any]]]:
-    """The result of each fold as it is done; a bar for each shows its epochs meanwhile."""
-    news = Queue()
-    shared = ray.put(fragments)
-    task = ray.remote(num_cpus=1, num_gpus=config.gpus, max_retries=2)(_fold)
-    epochs = config.tone_net.epochs * config.tone_net.members
-    bars = {number: progress.add_task(f"fold {number}: waiting", total=epochs) for number in folds}
-    under_way = {
-        task.remote(config, shared, fold, places[number - 1], number, news): number for number, fold in folds.items()
-    }
-    while under_way:
-        done, _ = ray.wait(list(under_way), timeout=0.5)
-        show_epochs(news, bars, progress)
-        for reference in done:
-            number = under_way.pop(reference)
-            result = ray.get(reference)
-            progress.update(bars[number], completed=epochs)
-            progress.console.print(f"fold {number} of {len(places)} is done")
-            yield number, result
-    news.shutdown()
-
-
-def show_epochs(news: Queue, bars: Mapping[int, Any], progress: Progress) -> None:
-    """Move the bars of folds, by number, to where tasks say that they are: (number, epoch, loss)."""
-    try:
-        while True:
-            number, epoch, loss = news.get_nowait()
-            progress.update(bars[number], completed=epoch, description=f"fold {number}: loss {loss:.2f}")
-    except Empty:
-        return
-
-
-def tell(news: Queue, fold: int, epoch: int, loss: float) -> None:
-    """Say how far a fold is, and do not wait: Ray would give the CPU of a task that waits to the next one."""
-    news.actor.put_nowait.remote((fold, epoch, loss))  # type: ignore[attr-defined]
 
 
 def _fold(

@@ -9,6 +9,7 @@ from typing import Any, Final
 import numpy as np
 import scipy.optimize
 from numpy.typing import NDArray
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 from scipy.special import log_softmax
@@ -79,6 +80,8 @@ class Evaluation:
     by_speaker: dict[str, dict[str, float]]  # UAR of whole clips, by mode
     by_sex: dict[str, dict[str, Rate]]  # the same
     folds: Folds
+    fold_calibrations: list[Calibration]  # what all other folds ask of each
+    title: str
 
     @property
     def speakers(self) -> int:
@@ -91,23 +94,20 @@ class Evaluation:
 
     def show(self, console: Console) -> None:
         """Print the tables."""
-        title = f"{self.speakers} speakers, each answered for by a model that never heard them"
-        columns = ("heard", "mode", "UAR", "95 %", "WAR", "ECE", "sure", "right", "top 70 %")
+        columns = ("heard", "mode", "UAR", "95 %", "WAR", "ECE", "sure", "right", "top")
         rows = [
             (
                 condition if mode == MODES[0] else "",
                 mode,
-                f"{h.uar.value:.3f}",
-                f"{h.uar.low:.3f}-{h.uar.high:.3f}",
-                *(f"{share:.3f}" for share in (h.war.value, h.calibration_error)),
-                *(f"{share:.2f}" for share in (h.asserted, h.asserted_war)),
-                f"{h.surest_uar:.3f}",
+                _short(h.uar.value),
+                f"{_short(h.uar.low)}-{_short(h.uar.high)}",
+                *map(_short, (h.war.value, h.calibration_error, h.asserted, h.asserted_war, h.surest_uar)),
             )
             for condition, by_mode in self.hearing.items()
             for mode, h in by_mode.items()
         ]
-        console.print(_table(title, columns, rows))
-        console.print('95 %: over speakers. sure: not "unsure"; right: of those. top 70 %: UAR of the surest.\n')
+        console.print(_table(f"{self.speakers} {self.title}", columns, rows))
+        console.print('95 %: over speakers. sure: not "unsure"; right: of those. top: UAR of the surest 70 %.\n')
         reference = self.hearing[REFERENCE]
         rows = [(e, *(f"{h.recall.get(e, float('nan')):.2f}" for h in reference.values())) for e in EMOTIONS]
         console.print(_table(f"Recall of each emotion, {REFERENCE}", ("emotion", *reference), rows))
@@ -125,26 +125,32 @@ def evaluate(answers: Answers, folds: Folds, sexes: Mapping[str, str | None], se
     Every fold is judged with the temperatures and the threshold that the other folds' answers ask for, so that nobody
     judges their own calibration; `calibration` is what all of them ask for together.
     """
-    probabilities = {mode: np.empty_like(answers.alone) for mode in MODES}
-    sure = {mode: np.empty(len(answers.labels), bool) for mode in MODES}
-    for fold in folds:
-        here = np.isin(answers.speakers, fold)
-        calibration = calibrate(answers, ~here, asserted)
-        for mode, calibrated in by_mode(answers, calibration).items():
-            probabilities[mode][here] = calibrated[here]
-            sure[mode][here] = calibrated[here].max(axis=1) >= calibration.unsure_below
+    calibrations = [calibrate(answers, ~np.isin(answers.speakers, fold), asserted) for fold in folds]
     everybody = calibrate(answers, np.ones(len(answers.labels), bool), asserted)
-    return _judge(answers, probabilities, sure, everybody, folds, sexes, seed)
+    title = "speakers, each answered for by a model that never heard them"
+    return _judge(answers, everybody, folds, calibrations, sexes, seed, title)
 
 
 def evaluate_as_is(
     answers: Answers, calibration: Calibration, sexes: Mapping[str, str | None], seed: int
 ) -> Evaluation:
     """What a finished model's answers are worth with the calibration that it has."""
-    probabilities = by_mode(answers, calibration)
-    sure = {mode: of_mode.max(axis=1) >= calibration.unsure_below for mode, of_mode in probabilities.items()}
     everybody = (tuple(sorted(set(answers.speakers.tolist()))),)
-    return _judge(answers, probabilities, sure, calibration, everybody, sexes, seed)
+    return _judge(answers, calibration, everybody, [calibration], sexes, seed, "speakers, heard by a finished model")
+
+
+def crossfitted(
+    answers: Answers, folds: Folds, calibrations: Sequence[Calibration]
+) -> tuple[dict[str, Probabilities], dict[str, NDArray[np.bool_]]]:
+    """By mode, the probabilities of each fold's answers with the fold's own calibration, and which are asserted."""
+    probabilities = {mode: np.empty_like(answers.alone) for mode in MODES}
+    sure = {mode: np.empty(len(answers.labels), bool) for mode in MODES}
+    for fold, calibration in zip(folds, calibrations, strict=True):
+        here = np.isin(answers.speakers, fold)
+        for mode, calibrated in by_mode(answers, calibration).items():
+            probabilities[mode][here] = calibrated[here]
+            sure[mode][here] = calibrated[here].max(axis=1) >= calibration.unsure_below
+    return probabilities, sure
 
 
 def within(answers: Answers, emotions: Collection[str]) -> Answers:
@@ -156,13 +162,15 @@ def within(answers: Answers, emotions: Collection[str]) -> Answers:
 
 def _judge(
     answers: Answers,
-    probabilities: Mapping[str, Probabilities],
-    sure: Mapping[str, NDArray[np.bool_]],
     calibration: Calibration,
     folds: Folds,
+    fold_calibrations: Sequence[Calibration],
     sexes: Mapping[str, str | None],
     seed: int,
+    title: str,
 ) -> Evaluation:
+    probabilities, sure = crossfitted(answers, folds, fold_calibrations)
+
     def heard(mode: str, where: NDArray[np.bool_]) -> Hearing:
         return hear(probabilities[mode][where], sure[mode][where], answers.labels[where], answers.speakers[where], seed)
 
@@ -178,6 +186,8 @@ def _judge(
         {s: {m: heard(m, whole & (answers.speakers == s)).uar.value for m in MODES} for s in speakers},
         {sex: {m: heard(m, whole & where).uar for m in MODES} for sex, where in of_sex.items() if where.any()},
         folds,
+        list(fold_calibrations),
+        title,
     )
 
 
@@ -277,8 +287,13 @@ def _with_interval(
     return Rate(float(measure(by_speaker.sum(axis=0))), float(low), float(high))
 
 
+def _short(share: float) -> str:
+    """Three digits without the nought before them, so that all columns fit on an old terminal."""
+    return f"{share:.3f}".lstrip("0")
+
+
 def _table(title: str, columns: Sequence[str], rows: Sequence[tuple[str, ...]]) -> Table:
-    table = Table(title=title)
+    table = Table(title=title, box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     for column in columns:
         table.add_column(column, no_wrap=True)
     for row in rows:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from pathlib import Path
@@ -12,38 +13,48 @@ from typing import Any, Final
 import keras
 import numpy as np
 
-from pipeline.emotion import HEAD, LONGEST, METADATA, WEIGHTS
+from pipeline.emotion import HEAD, METADATA, WEIGHTS
 from pipeline.features import SETTINGS
+from pipeline.fragments import LONGEST
 from pipeline.timeline import EMOTIONS
 from training import plots
 from training.config import Training
 from training.corpora import CORPORA
 from training.crossvalidation import Answers
-from training.evaluate import MODES, REFERENCE, Calibration, Evaluation, by_mode
+from training.evaluate import MODES, REFERENCE, Calibration, Evaluation, crossfitted
 from training.fragments import LENGTHS, ROBUSTNESS, WHOLE
-from training.train import Trained
 
 VERSION: Final = "tone-net-1"  # borne by every reading; raised whenever the shipped weights change
 CARD: Final = Path(__file__).parent / "card.md"
+TRIED: Final = CARD.with_name("tried.md")
 
 
-def export(trained: Trained, evaluation: Evaluation, config: Training, output: Path) -> None:
-    """Write a folder that `EmotionModel.load` and `EmotionHead.load` read, with figures and card."""
+def export(place: Path, evaluation: Evaluation, config: Training, output: Path) -> None:
+    """Write a folder that `EmotionModel.load` and `EmotionHead.load` read, with figures and card.
+
+    `place`: where network and head are kept. They have learnt from everybody whom the evaluation is about.
+    """
     output.mkdir(parents=True, exist_ok=True)
-    trained.network.save(output / WEIGHTS)
-    np.savez(output / HEAD, alone=trained.head.alone, known=trained.head.known)
-    write_metadata(evaluation.calibration, config, output, evaluation=evaluation.as_dict())
-    (output / "README.md").write_text(card(trained.network, evaluation, config))
+    for file in (WEIGHTS, HEAD):
+        shutil.copyfile(place / file, output / file)
+    write_metadata(
+        evaluation.calibration, config, evaluation.by_speaker.keys(), output, evaluation=evaluation.as_dict()
+    )
+    network = keras.saving.load_model(output / WEIGHTS, compile=False)
+    (output / "README.md").write_text(card(network, evaluation, config))
 
 
-def write_metadata(calibration: Calibration, config: Training, output: Path, **figures: Any) -> None:
-    """Write what stands beside the weights, and without which they are not loaded."""
+def write_metadata(
+    calibration: Calibration, config: Training, speakers: Iterable[str], output: Path, **figures: Any
+) -> None:
+    """Write what stands beside the weights, without which they are not loaded. `speakers`: whom they learnt from."""
     metadata = {
         "version": VERSION,
         "emotions": list(EMOTIONS),
         "features": SETTINGS,
         "calibration": asdict(calibration),
         "corpus": config.corpus,
+        "speakers": sorted(speakers),
         "licence": CORPORA[config.corpus].licence,
         "recipe": config.model_dump(mode="json", exclude={"corpus_root", "folds", "runs", "workers", "gpus"}),
         **figures,
@@ -54,7 +65,7 @@ def write_metadata(calibration: Calibration, config: Training, output: Path, **f
 def write_plots(answers: Answers, evaluation: Evaluation, folder: Path) -> list[Path]:
     """Draw the card's plots into a folder. Raises `plots.NoBrowser` where there is nothing to draw them with."""
     here = answers.conditions == REFERENCE
-    probabilities = by_mode(answers, evaluation.calibration)["causal"][here]
+    probabilities = crossfitted(answers, evaluation.folds, evaluation.fold_calibrations)[0]["causal"][here]
     confidence = probabilities.max(axis=1)
     right = probabilities.argmax(axis=1) == answers.labels[here]
     hearing = evaluation.hearing[REFERENCE]["causal"]
@@ -84,7 +95,10 @@ def card(network: keras.Model, evaluation: Evaluation, config: Training) -> str:
     reference = evaluation.hearing[REFERENCE]
     return Template(CARD.read_text()).substitute(
         version=VERSION,
-        corpus=corpus.name,
+        corpus=f"{corpus.name} ({corpus.citation})",
+        description=corpus.description,
+        chance=f"{1 / len(reference['none'].recall):.3f}",
+        tried=TRIED.read_text() if config.corpus == "ravdess" else "",
         licence=corpus.licence,
         speakers=evaluation.speakers,
         folds=len(evaluation.folds),
@@ -128,7 +142,7 @@ def _confidence_table(evaluation: Evaluation) -> str:
                 f"{h.calibration_error:.3f}",
                 *map(_share, (h.asserted, h.asserted_war, h.unsure_war, h.surest_uar)),
             )
-            for heard in (*LENGTHS, WHOLE)
+            for heard in (*LENGTHS, WHOLE, *ROBUSTNESS)
             for mode in ("none", "causal")
             for h in (evaluation.hearing[heard][mode],)
         ],

@@ -105,3 +105,12 @@ def _plain(speaker: str) -> str:
 
 def _listed(speakers: Iterable[str]) -> str:
     return ", ".join(sorted(speakers))
+
+
+def with_others(folds: Folds, speakers: Iterable[str]) -> Folds:
+    """The folds with everybody else dealt out to them, one after another, to the smallest first."""
+    grown = [list(fold) for fold in folds]
+    known = {speaker for fold in folds for speaker in fold}
+    for speaker in sorted(set(speakers) - known):
+        min(grown, key=len).append(speaker)
+    return tuple(tuple(fold) for fold in grown)

@@ -16,13 +16,14 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 from rich.progress import Progress
 
-from pipeline import functionals
+from pipeline import features, functionals
 from pipeline.features import MEL_BANDS, SETTINGS, features_of
 from pipeline.timeline import EMOTIONS, SAMPLE_RATE
-from training import augment
+from training import augment, sound
 from training.config import Training
 from training.corpora import Clip, open_corpus
 from training.sound import speech
+from training.tasks import result_of
 
 Audio = NDArray[np.float32]
 
@@ -137,7 +138,7 @@ Cutter = Callable[[Training, int, int, Audio], Iterator[_Cut]]
 
 
 def _cached(purpose: str, config: Training, clips: Sequence[Clip], cutter: Cutter, progress: Progress) -> Fragments:
-    path = config.runs / "features" / f"{purpose}-{_fingerprint(config, clips)}.npz"
+    path = config.runs / "features" / f"{purpose}-{fingerprint(config, clips)}.npz"
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         made = _make(purpose, config, clips, cutter, progress)
@@ -157,7 +158,7 @@ def _make(purpose: str, config: Training, clips: Sequence[Clip], cutter: Cutter,
         task.remote(config, numbered[start : start + CLIPS_A_TASK], cutter)
         for start in range(0, len(clips), CLIPS_A_TASK)
     ]
-    rows = [row for part in progress.track(parts, description=f"features for {purpose}") for row in ray.get(part)]
+    rows = [row for part in progress.track(parts, description=f"features for {purpose}") for row in result_of(part)]
     frames, numbers, seconds, of_clip, places, conditions = zip(*rows, strict=True)
     origins = np.array(of_clip)
     return Fragments(
@@ -187,9 +188,10 @@ def _features_of_clips(
     return rows
 
 
-def _fingerprint(config: Training, clips: Sequence[Clip]) -> str:
+def fingerprint(config: Training, clips: Sequence[Clip]) -> str:
     """A name for all that features depend on: the recipe, the files, the settings and the code that makes them."""
     recipe = config.model_dump(mode="json", include={"seed", "fragments", "augmentation"})
     files = [(str(clip.path), clip.emotion, clip.speaker, clip.path.stat().st_size) for clip in clips]
-    code = [Path(module.__file__ or "").read_text() for module in (augment, functionals)] + [Path(__file__).read_text()]
+    modules = [module.__file__ or "" for module in (augment, sound, features, functionals)]
+    code = [Path(path).read_text() for path in (*modules, __file__)]
     return hashlib.sha256(json.dumps([recipe, SETTINGS, files, code]).encode()).hexdigest()[:16]

@@ -20,9 +20,10 @@ from pipeline.timeline import EMOTIONS
 from training import tim_net
 from training.config import TimNetRecipe, Training
 from training.corpora import Clip
-from training.crossvalidation import connect, folds_of, run_folder, show_epochs, tell
+from training.crossvalidation import folds_of, run_folder
 from training.evaluate import Rate, rates
 from training.fragments import clips_of
+from training.tasks import connect, run, tell
 
 CLIPS: Final = "clips"
 SPEAKERS: Final = "speakers"
@@ -65,8 +66,8 @@ def reproduce(config: Training, protocol: str, only: Sequence[int], progress: Pr
     chosen = sorted(set(only)) or list(range(1, len(held_out) + 1))
     if strange := [fold for fold in chosen if fold > len(held_out)]:
         raise ValueError(f"there is no fold {strange[0]}: there are {len(held_out)}")
-    run = run_folder(config, clips, folds_of(config, clips)) / protocol
-    places = {fold: run / f"fold-{fold}" for fold in chosen}
+    folder = run_folder(config, clips, folds_of(config, clips)) / protocol
+    places = {fold: folder / f"fold-{fold}" for fold in chosen}
     _train(config, clips, {fold: held_out[fold - 1] for fold in chosen}, places, progress)
     answers = [np.load(places[fold] / "answers.npy") for fold in chosen]
     labels = _labels(clips)
@@ -105,24 +106,10 @@ def _train(
     connect(config)
     coefficients = [tim_net.mfcc(clip.path) for clip in progress.track(clips, description="features")]
     data = ray.put((np.stack(coefficients), _labels(clips)))
-    news = Queue()
-    task = ray.remote(num_cpus=1, num_gpus=config.gpus, max_retries=2)(_fold)
-    epochs = config.tim_net.epochs
-    bars = {fold: progress.add_task(f"fold {fold}: waiting", total=epochs) for fold in waiting}
-    under_way = {
-        task.remote(config.tim_net, config.seed + fold, data, where, places[fold], fold, news): fold
-        for fold, where in waiting.items()
-    }
-    while under_way:
-        done, _ = ray.wait(list(under_way), timeout=0.5)
-        show_epochs(news, bars, progress)
-        for reference in done:
-            fold = under_way.pop(reference)
-            answers = ray.get(reference)
-            progress.update(bars[fold], completed=epochs)
-            progress.console.print(f"fold {fold} is done")
-            places[fold].mkdir(parents=True, exist_ok=True)
-            np.save(places[fold] / "answers.npy", answers)
+    calls = {fold: (config.tim_net, config.seed + fold, data, where, places[fold]) for fold, where in waiting.items()}
+    for fold, answers in run(_fold, calls, config.tim_net.epochs, config.gpus, progress):
+        places[fold].mkdir(parents=True, exist_ok=True)
+        np.save(places[fold] / "answers.npy", answers)
 
 
 def _fold(

@@ -14,8 +14,14 @@ SPEECH_RANGE = 30.0  # dB below a clip's peak at which its speech begins and end
 
 
 def speech(path: Path, margin: float) -> np.ndarray:
-    """The speech in an audio file and `margin` seconds either side of it: float32 (n,), 16 kHz mono."""
-    recorded, rate = soundfile.read(path, dtype="float32", always_2d=True)
+    """The speech in an audio file and `margin` seconds either side of it: float32 (n,), 16 kHz mono.
+
+    Raises ValueError for what is no audio.
+    """
+    try:
+        recorded, rate = soundfile.read(path, dtype="float32", always_2d=True)
+    except soundfile.LibsndfileError as error:
+        raise ValueError(f"{path} is no recording that can be read: {error}") from error
     audio = librosa.resample(recorded.mean(axis=1), orig_sr=rate, target_sr=SAMPLE_RATE)
     _, (start, end) = librosa.effects.trim(audio, top_db=SPEECH_RANGE)
     pad = round(margin * SAMPLE_RATE)

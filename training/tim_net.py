@@ -33,9 +33,7 @@ KERNEL_SIZE = 2
 DROPOUT = 0.1
 CLASSES = 8
 
-# How it is trained: main.py and Model.py. The rate stays as it is to the end.
-EPOCHS = 500
-BATCH = 64
+# How it is trained: main.py and Model.py. The rate stays as it is to the end. Epochs and batch are in the recipe.
 LEARNING_RATE = 0.001
 BETA_1, BETA_2, EPSILON = 0.93, 0.98, 1e-8  # Adam's; Keras has 0.9, 0.999, 1e-7
 LABEL_SMOOTHING = 0.1

@@ -61,7 +61,7 @@ def test_what_makes_no_sense_in_a_recipe_is_named(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("option", [("--fold", 1), ("--protocol", "clips")])
 def test_only_tim_net_has_folds_of_its_own(option: tuple[str, object]) -> None:
-    assert refused("evaluate", "emotion", *option).startswith("Only tim-net is measured on clips of known speakers")
+    assert refused("evaluate", "emotion", *option).startswith("--protocol and --fold are for --model tim-net")
 
 
 def test_only_tone_net_is_trained_to_be_served(tmp_path: Path) -> None:

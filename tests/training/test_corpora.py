@@ -141,3 +141,10 @@ def test_every_actor_speaks_sixty_times() -> None:
     assert set(Counter(clip.speaker for clip in clips).values()) == {60}
     per_emotion = Counter(clip.emotion for clip in clips if clip.speaker == "01")
     assert per_emotion == {emotion: 4 if emotion == "neutral" else 8 for emotion in EMOTIONS}
+
+
+def test_a_name_that_is_not_ravdess_s_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "Actor_01").mkdir()
+    (tmp_path / "Actor_01" / "03-01-01-copy.flac").touch()
+    with pytest.raises(ValueError, match="not named as RAVDESS names its files"):
+        list(Ravdess(tmp_path).clips())

@@ -11,7 +11,7 @@ from pipeline.baseline import PRIOR_SECONDS, SpeakerBaseline
 from pipeline.emotion import EmotionHead
 from pipeline.timeline import EMOTIONS
 from tests.training.synthetic import TINY, fragments
-from training.config import Training
+from training.config import TimNetRecipe, Training
 from training.corpora import Clip
 from training.crossvalidation import FOLDS, Answers, answer, folds_of, run_folder
 from training.folds import RAVDESS_FOLDS
@@ -118,7 +118,7 @@ def test_ravdess_s_twenty_actors_have_folds_of_their_own() -> None:
 
 
 @pytest.mark.parametrize(
-    ("corpus", "count", "folds"), [("ravdess", 24, FOLDS), ("emo-db", 20, FOLDS), ("labelled", 3, 3)]
+    ("corpus", "count", "folds"), [("ravdess", 12, FOLDS), ("emo-db", 20, FOLDS), ("labelled", 3, 3)]
 )
 def test_other_folds_are_drawn_by_the_seed(corpus: str, count: int, folds: int) -> None:
     recipe, clips = Training(corpus=corpus), actors(count)
@@ -130,6 +130,12 @@ def test_other_folds_are_drawn_by_the_seed(corpus: str, count: int, folds: int) 
         assert folds_of(recipe.model_copy(update={"seed": 2}), clips) != drawn
 
 
+def test_more_actors_than_emobox_s_folds_name_are_dealt_to_them() -> None:
+    folds = folds_of(Training(), actors(24))
+    assert [fold[: len(own)] for fold, own in zip(folds, RAVDESS_FOLDS, strict=True)] == list(RAVDESS_FOLDS)
+    assert [len(fold) for fold in folds] == [4, 4, 4, 4, 4, 4]
+
+
 def test_a_file_of_folds_comes_before_all_others(tmp_path: Path) -> None:
     path = tmp_path / "folds.json"
     path.write_text(json.dumps([list(range(1, 20, 2)), list(range(2, 21, 2))]))
@@ -138,8 +144,17 @@ def test_a_file_of_folds_comes_before_all_others(tmp_path: Path) -> None:
     assert folds[1][0] == "02"
 
 
+def recordings(folder: Path) -> list[Clip]:
+    """Files that only their names and sizes are asked of."""
+    folder.mkdir()
+    clips = [replace(clip, path=folder / clip.path) for clip in actors(20)]
+    for clip in clips:
+        clip.path.write_bytes(b"sound")
+    return clips
+
+
 def test_another_recipe_corpus_or_choice_of_folds_is_kept_elsewhere(tmp_path: Path) -> None:
-    recipe, clips = Training(runs=tmp_path), actors(20)
+    recipe, clips = Training(runs=tmp_path), recordings(tmp_path / "here")
     folds = folds_of(recipe, clips)
     place = run_folder(recipe, clips, folds)
     assert place.parent == tmp_path
@@ -150,12 +165,16 @@ def test_another_recipe_corpus_or_choice_of_folds_is_kept_elsewhere(tmp_path: Pa
         run_folder(recipe.model_copy(update={"model": "tim-net"}), clips, folds),
         run_folder(recipe, clips[:-1], folds),
         run_folder(recipe, clips, folds[::-1]),
+        run_folder(recipe, recordings(tmp_path / "there"), folds),
     ]
-    assert len({place, *others}) == 6
+    clips[0].path.write_bytes(b"another sound")
+    others.append(run_folder(recipe, clips, folds))
+    assert len({place, *others}) == 8
 
 
 def test_where_and_how_fast_a_recipe_runs_is_no_part_of_it(tmp_path: Path) -> None:
-    recipe, clips = Training(runs=tmp_path), actors(20)
-    elsewhere = recipe.model_copy(update={"workers": 3, "gpus": 1.0, "asserted": 0.5, "corpus_root": tmp_path})
-    moved = [replace(clip, path=tmp_path / clip.path) for clip in clips]
-    assert run_folder(recipe, clips, RAVDESS_FOLDS) == run_folder(elsewhere, moved, RAVDESS_FOLDS)
+    recipe, clips = Training(runs=tmp_path), recordings(tmp_path / "here")
+    elsewhere = recipe.model_copy(
+        update={"workers": 3, "gpus": 1.0, "asserted": 0.5, "tim_net": TimNetRecipe(epochs=1)}
+    )
+    assert run_folder(recipe, clips, RAVDESS_FOLDS) == run_folder(elsewhere, clips, RAVDESS_FOLDS)

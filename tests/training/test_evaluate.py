@@ -220,8 +220,15 @@ def test_an_evaluation_is_told_as_json_and_as_tables() -> None:
     figures = json.loads(json.dumps(evaluation.as_dict()))
     heard = evaluation.hearing["2 s, room"]["causal"]
     assert figures["hearing"]["2 s, room"]["causal"]["uar"]["value"] == heard.uar.value
-    console = Console(file=io.StringIO(), width=200)
+    console = Console(file=io.StringIO(), width=80)
     evaluation.show(console)
     told = console.file.getvalue()
-    for words in ("4 speakers", *CONDITIONS, *MODES, *EMOTIONS, "female", f"{heard.uar.low:.3f}-{heard.uar.high:.3f}"):
+    for words in (
+        "4 speakers",
+        *CONDITIONS,
+        *MODES,
+        *EMOTIONS,
+        "female",
+        f"{heard.uar.low:.3f}-{heard.uar.high:.3f}".replace("0.", "."),
+    ):
         assert words in told

@@ -11,6 +11,7 @@ from pipeline.features import SETTINGS
 from pipeline.timeline import EMOTIONS
 from tests.training.synthetic import TINY, answers, fragments
 from training.config import Training
+from training.corpora import Labelled
 from training.evaluate import Evaluation, evaluate
 from training.export import VERSION, card, export, write_metadata, write_plots
 from training.plots import NoBrowser
@@ -38,8 +39,10 @@ def trained() -> Trained:
 def test_what_was_exported_is_the_model_with_its_calibration(
     trained: Trained, evaluation: Evaluation, tmp_path: Path
 ) -> None:
+    trained.network.save(tmp_path / WEIGHTS)
+    np.savez(tmp_path / HEAD, alone=trained.head.alone, known=trained.head.known)
     output = tmp_path / "deep" / "model"
-    export(trained, evaluation, CONFIG, output)
+    export(tmp_path, evaluation, CONFIG, output)
     assert {path.name for path in output.iterdir()} == {WEIGHTS, HEAD, METADATA, "README.md"}
     loaded = Trained.load(output)
     assert loaded.head.version == VERSION
@@ -52,11 +55,12 @@ def test_what_was_exported_is_the_model_with_its_calibration(
 
 
 def test_beside_the_weights_stands_what_serving_and_readers_need(evaluation: Evaluation, tmp_path: Path) -> None:
-    write_metadata(evaluation.calibration, CONFIG, tmp_path, evaluation=evaluation.as_dict())
+    write_metadata(evaluation.calibration, CONFIG, {"d", "a"}, tmp_path, evaluation=evaluation.as_dict())
     metadata = json.loads((tmp_path / METADATA).read_text())
     assert metadata["emotions"] == list(EMOTIONS)
     assert metadata["features"] == SETTINGS
-    assert metadata["licence"] == "CC BY-NC-SA 4.0"
+    assert metadata["licence"].startswith("CC BY-NC-SA 4.0")
+    assert metadata["speakers"] == ["a", "d"]
     assert metadata["evaluation"]["hearing"]["whole"]["full"]["fragments"] == 4 * len(EMOTIONS) * 3
     assert metadata["recipe"]["tone_net"]["channels"] == [4, 4, 4, 4]
     assert not {"runs", "workers", "gpus", "corpus_root", "folds"} & metadata["recipe"].keys(), "where it was made"
@@ -67,6 +71,14 @@ def test_a_card_has_every_figure_in_it(trained: Trained, evaluation: Evaluation)
     assert "$" not in text
     assert VERSION in text
     assert str(evaluation.hearing["2 s"]["causal"].uar) in text
+
+
+def test_the_card_of_another_corpus_tells_nothing_of_ravdess(trained: Trained, evaluation: Evaluation) -> None:
+    text = card(trained.network, evaluation, CONFIG.model_copy(update={"corpus": "labelled"}))
+    assert Labelled.description in text
+    for words in ("North American", "What was tried", "CC BY-NC-SA"):
+        assert words in card(trained.network, evaluation, CONFIG)
+        assert words not in text
 
 
 def test_the_card_s_four_plots_are_drawn(
