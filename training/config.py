@@ -110,6 +110,11 @@ class ToneNetRecipe(_Recipe):
     )  # weight of a loss on the frames' part alone, or functionals leave it little to learn
     members: int = Field(1, ge=1)  # networks that differ by their seeds and answer together
 
+    @property
+    def epochs_in_all(self) -> int:
+        """Of all members, one after another."""
+        return self.epochs * self.members
+
 
 class TimNetRecipe(_Recipe):
     """TIM-Net as its authors train it; every number is theirs (`training.tim_net`)."""

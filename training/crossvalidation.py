@@ -80,9 +80,7 @@ def cross_validate(config: Training, clips: Sequence[Clip], progress: Progress) 
         connect(config)
         shared = ray.put((training_fragments(config, clips, progress), test_fragments(config, clips, progress)))
         calls = {number: (config, shared, fold, places[number - 1]) for number, fold in waiting.items()}
-        for number, result in run(
-            _fold, calls, config.tone_net.epochs * config.tone_net.members, config.gpus, progress
-        ):
+        for number, result in run(_fold, calls, config.tone_net.epochs_in_all, config.gpus, progress):
             _keep(places[number - 1], result)
     return Answers.joined([_kept(place) for place in places]), places
 
@@ -95,7 +93,7 @@ def train_on_everybody(config: Training, clips: Sequence[Clip], progress: Progre
         training = training_fragments(config, clips, progress)
         nobody = training.take(np.zeros(0, int))
         call = {EVERYBODY: (config, ray.put((training, nobody)), (), place)}
-        for _, result in run(_fold, call, config.tone_net.epochs * config.tone_net.members, config.gpus, progress):
+        for _, result in run(_fold, call, config.tone_net.epochs_in_all, config.gpus, progress):
             _keep(place, result)
     return place
 

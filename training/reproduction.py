@@ -22,6 +22,7 @@ from training.config import TimNetRecipe, Training
 from training.corpora import Clip
 from training.crossvalidation import folds_of, run_folder
 from training.evaluate import Rate, rates
+from training.folds import clip_folds
 from training.fragments import clips_of
 from training.tasks import connect, run, tell
 
@@ -87,8 +88,6 @@ def _held_out(config: Training, clips: Sequence[Clip], protocol: str) -> list[ND
     if protocol == SPEAKERS:
         speakers = np.array([clip.speaker for clip in clips])
         return [np.isin(speakers, fold) for fold in folds_of(config, clips)]
-    from training.folds import clip_folds
-
     fold_of = clip_folds(_labels(clips), tim_net.FOLDS, config.seed)
     return [fold_of == fold for fold in range(tim_net.FOLDS)]
 
@@ -127,8 +126,9 @@ def _fold(
     model = tim_net.tim_net()
     tim_net.compile_as_published(model)
     callbacks = [
-        keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: tell(news, fold, epoch + 1, logs["loss"])),
+        # An epoch is kept before it is told of, or one that was told of could be lost.
         keras.callbacks.BackupAndRestore(place / "checkpoints", delete_checkpoint=False),
+        keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: tell(news, fold, epoch + 1, logs["loss"])),
     ]
     model.fit(
         coefficients[~held_out],

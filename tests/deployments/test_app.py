@@ -46,7 +46,14 @@ def serve_run(target: str, redis_url: str, log: Path) -> Iterator[None]:
     environment = os.environ | QUIET_WORKERS | {"TONETRACK_REDIS_URL": redis_url, "RAY_ADDRESS": "local"}
     with log.open("w") as messages:
         process = subprocess.Popen(
-            [SERVE, "run", target], cwd=ROOT, env=environment, stdout=messages, stderr=messages, start_new_session=True
+            [SERVE, "run", target],
+            cwd=ROOT,
+            env=environment,
+            stdout=messages,
+            stderr=messages,
+            start_new_session=True,
+            # In a job that a script has put into the background Ctrl-C is ignored, and so it is in all that it starts.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
         )
     try:
         yield
