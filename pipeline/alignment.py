@@ -50,17 +50,34 @@ class SpeakerMemory:
 
     `anchors`: for each speaker the sum, float32 (SIZE,), of the voiceprints that left the active stretch, each times
     the seconds of its unit. `merged`: numbers of speakers that turned out to be somebody else; nobody gets them again.
+    `faces`: under whose number a speaker is shown, where somebody has said that two are one. Their voices stay apart in
+    here, for they did not sound alike, or they would have been taken for one.
     """
 
     heard: list[Heard] = field(default_factory=list)
     anchors: dict[int, NDArray[np.float32]] = field(default_factory=dict)
     count: int = 0
     merged: list[int] = field(default_factory=list)
+    faces: dict[int, int] = field(default_factory=dict)
+
+    @property
+    def speakers(self) -> list[int]:
+        """The numbers under which everyone is shown who has been heard so far."""
+        return sorted({self.face(speaker) for speaker in (*self.anchors, *(h.speaker for h in self.heard)) if speaker})
+
+    def face(self, speaker: int) -> int:
+        """The number under which a speaker is shown."""
+        return self.faces.get(speaker, speaker)
+
+    def join(self, kept: int, merged: int) -> None:
+        """Show all that `merged` said, and will say, under the number of `kept`."""
+        shown_so = [merged, *(speaker for speaker, face in self.faces.items() if face == merged)]
+        self.faces |= dict.fromkeys(shown_so, kept)
 
     def learn(self, units: Iterable[Unit]) -> list[tuple[int, int]]:
         """Take in the units of a hop and decide anew about all active ones.
 
-        Returns the pairs (kept, merged) of known speakers that turned out to be one.
+        Returns the pairs (kept, merged) of known speakers that turned out to be one, as they are shown.
         """
         fresh = [Heard(self.count + i, unit, None) for i, unit in enumerate(units)]
         if not fresh:
@@ -78,7 +95,9 @@ class SpeakerMemory:
             run = runs[-1] if runs else None
             if (
                 run
-                and heard.speaker == run[-1].speaker
+                and heard.speaker is not None
+                and run[-1].speaker is not None
+                and self.face(heard.speaker) == self.face(run[-1].speaker)
                 and heard.unit.start - run[-1].unit.end <= TURN_PAUSE
                 and heard.unit.end - run[0].unit.start <= LONGEST_TURN
             ):
@@ -88,7 +107,7 @@ class SpeakerMemory:
         return [
             Turn(
                 id=run[0].number,
-                speaker=run[0].speaker,
+                speaker=self.face(run[0].speaker),
                 start=round(run[0].unit.start / SAMPLE_RATE, 3),
                 end=round(run[-1].unit.end / SAMPLE_RATE, 3),
             )
@@ -104,10 +123,10 @@ class SpeakerMemory:
             else next(i for i, heard in enumerate(self.heard) if heard.number == following.id)
         )
         for heard in self.heard[:kept]:
-            if heard.unit.voiceprint is not None:
-                anchor = self.anchors.get(turn.speaker, np.zeros(SIZE, np.float32))
+            if heard.unit.voiceprint is not None and heard.speaker is not None:
+                anchor = self.anchors.get(heard.speaker, np.zeros(SIZE, np.float32))
                 seconds = np.float32((heard.unit.end - heard.unit.start) / SAMPLE_RATE)
-                self.anchors[turn.speaker] = anchor + seconds * heard.unit.voiceprint
+                self.anchors[heard.speaker] = anchor + seconds * heard.unit.voiceprint
         self.heard = self.heard[kept:]
 
     def pack(self) -> dict[str, Any]:
@@ -118,7 +137,7 @@ class SpeakerMemory:
     def unpack(cls, state: dict[str, Any]) -> SpeakerMemory:
         """The memory that was packed."""
         heard = [Heard(row["number"], Unit(**row["unit"]), row["speaker"]) for row in state["heard"]]
-        return cls(heard, state["anchors"], state["count"], state["merged"])
+        return cls(heard, state["anchors"], state["count"], state["merged"], state["faces"])
 
     def _merge_anchors(self) -> list[tuple[int, int]]:
         merged = []
@@ -129,7 +148,10 @@ class SpeakerMemory:
                 self.anchors[kept] = self.anchors[kept] + self.anchors.pop(other)
                 self.merged.append(other)
                 self.heard = [replace(h, speaker=kept) if h.speaker == other else h for h in self.heard]
-                merged.append((kept, other))
+                stays, goes = self.face(kept), self.face(other)
+                if stays != goes:
+                    self.join(stays, goes)
+                    merged.append((stays, goes))
         return merged
 
     def _decide(self) -> None:

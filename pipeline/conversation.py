@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from pipeline import snapshot
 from pipeline.alignment import ACTIVE_SECONDS, LONGEST_TURN, TURN_PAUSE, SpeakerMemory
 from pipeline.baseline import SpeakerBaseline
+from pipeline.corrections import Correction, Merging, Naming, Telling, check_merge, check_speaker
 from pipeline.diarisation import DiariserState, Observation, Stretch
 from pipeline.diarisation.local import REACH_SECONDS
 from pipeline.emotion import EmotionHead
@@ -35,6 +36,7 @@ from pipeline.events import (
     Event,
     HopHeard,
     SessionEnded,
+    SpeakerNamed,
     SpeakersMerged,
     TurnRevised,
     TurnUpdated,
@@ -45,7 +47,7 @@ from pipeline.timeline import CHUNK_SECONDS, HOP_SECONDS, SAMPLE_RATE, EmotionRe
 
 HOP: Final = round(HOP_SECONDS * SAMPLE_RATE)  # samples
 TAIL: Final = 8 * SAMPLE_RATE  # samples kept behind the newest hop: the longest fragment, and the wait for its end
-FORMAT: Final = 2  # of a packed conversation
+FORMAT: Final = 3  # of a packed conversation
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +70,7 @@ class Conversation:
     def __init__(self, head: EmotionHead) -> None:
         self._head = head
         self.next_frame = 0  # the first journal frame that has not been heard
+        self.corrected = 0  # how many corrections have taken effect
         self._tail = np.zeros(0, np.int16)
         self._tail_start = 0
         self._hops = 0
@@ -83,6 +86,11 @@ class Conversation:
         self._speech = False
         self._arrived_at = 0.0
         self._recorded: int | None = None  # samples, once the recording is over
+
+    @property
+    def hops(self) -> int:
+        """The number of the newest hop."""
+        return self._hops
 
     @property
     def samples(self) -> int:
@@ -116,13 +124,7 @@ class Conversation:
         self._diariser = observation.state
         self._speech = bool(observation.islands)
         for kept, merged in self._memory.learn(observation.units):
-            self._tell(SpeakersMerged(kept=kept, merged=merged))
-            if (known := self._baselines.pop(merged, None)) is not None:
-                self._baselines[kept] = self._known(kept) + known
-            self._published = {
-                turn.id: turn.model_copy(update={"speaker": kept}) if turn.speaker == merged else turn
-                for turn in self._published.values()
-            }
+            self._join(kept, merged)
         turns = self._turns()
         self._revise(turns)
         quiet = self._diariser.speech.position - max((turn.end for turn in turns), default=0) * SAMPLE_RATE
@@ -155,12 +157,32 @@ class Conversation:
         self._tell(SessionEnded())
         return self._take_news(self._seconds, self._arrived_at)
 
+    def correct(self, correction: Correction) -> list[Event]:
+        """The events of a correction, between two hops; `hops` tells after which it took effect.
+
+        Raises `UnknownSpeaker` or `ValueError` where it makes no sense, and nothing has changed then.
+        """
+        match correction:
+            case Naming():
+                check_speaker(self._memory.speakers, correction.speaker)
+                self._tell(SpeakerNamed(speaker=correction.speaker, name=correction.name))
+            case Merging():
+                check_merge(self._memory.speakers, correction)
+                self._memory.join(correction.kept, correction.merged)
+                self._join(correction.kept, correction.merged)
+                self._revise(self._turns())
+            case Telling():
+                raise NotImplementedError
+        self.corrected += 1
+        return self._take_news(self._hops * HOP_SECONDS, self._arrived_at)
+
     def pack(self) -> bytes:
         """Everything needed to go on elsewhere; call it between hops."""
         return snapshot.pack(
             {
                 "format": FORMAT,
                 "next_frame": self.next_frame,
+                "corrected": self.corrected,
                 "tail": self._tail,
                 "tail_start": self._tail_start,
                 "hops": self._hops,
@@ -186,6 +208,7 @@ class Conversation:
             raise ValueError(f"a snapshot of format {state.get('format')!r}; this version reads format {FORMAT}")
         conversation = cls(head)
         conversation.next_frame = state["next_frame"]
+        conversation.corrected = state["corrected"]
         conversation._tail = state["tail"]
         conversation._tail_start = state["tail_start"]
         conversation._hops = state["hops"]
@@ -205,6 +228,16 @@ class Conversation:
     def _seconds(self) -> float:
         """What was recorded so far; the silence that fills up the last hop never was."""
         return (self.samples if self._recorded is None else self._recorded) / SAMPLE_RATE
+
+    def _join(self, kept: int, merged: int) -> None:
+        """Two speakers are one from now on."""
+        self._tell(SpeakersMerged(kept=kept, merged=merged))
+        if (known := self._baselines.pop(merged, None)) is not None:
+            self._baselines[kept] = self._known(kept) + known
+        self._published = {
+            turn.id: turn.model_copy(update={"speaker": kept}) if turn.speaker == merged else turn
+            for turn in self._published.values()
+        }
 
     def _turns(self) -> list[Turn]:
         """The turns that may still change, none of them longer than the recording."""

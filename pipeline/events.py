@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
-from pipeline.timeline import ChunkSpeaker, EmotionReading, Timeline, Turn
+from pipeline.timeline import ChunkSpeaker, EmotionReading, Timeline, Turn, Word
 
 
 class _Event(BaseModel):
@@ -78,6 +78,32 @@ class SpeakersMerged(_Event):
         timeline.merge_speakers(self.kept, self.merged)
 
 
+class SpeakerNamed(_Event):
+    """A speaker has been given a name, or, where it is empty, lost it."""
+
+    type: Literal["speaker.named"] = "speaker.named"
+    speaker: int
+    name: str
+    by: Literal["person", "voice"] = Field("person", description="somebody said so, or an enrolled voice is like it")
+
+    def apply(self, timeline: Timeline) -> None:
+        super().apply(timeline)
+        timeline.name_speaker(self.speaker, self.name)
+
+
+class WordsHeard(_Event):
+    """What was said in the stretch [since, until), in place of what was known of it before."""
+
+    type: Literal["words.heard"] = "words.heard"
+    since: float
+    until: float
+    words: tuple[Word, ...]
+
+    def apply(self, timeline: Timeline) -> None:
+        super().apply(timeline)
+        timeline.transcribe(self.since, self.until, self.words)
+
+
 class EmotionRead(_Event):
     """How the newest stretch of a turn sounds."""
 
@@ -121,6 +147,8 @@ Event = (
     | TurnUpdated
     | TurnRevised
     | SpeakersMerged
+    | SpeakerNamed
+    | WordsHeard
     | EmotionRead
     | ChunkClosed
     | Warned

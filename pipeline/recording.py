@@ -72,9 +72,14 @@ def hear(
     and time grow with the square of the speech. An hour takes some 0.4 GB and a few seconds.
     """
     seconds = len(audio) / SAMPLE_RATE
-    turns = _turns(_units(audio, diariser, on_progress), seconds)
+    turns = turns_of(audio, diariser, on_progress)
     readings = read(audio, turns, model, head, on_progress)
     return Timeline(turns={turn.id: turn for turn in turns}, readings=readings, heard_until=seconds, ended=True)
+
+
+def turns_of(audio: NDArray[np.int16], diariser: Diariser, on_progress: Progress = _ignore) -> list[Turn]:
+    """Who speaks when in a recording, int16 (n,), mono at 16 kHz: its turns, all of them final, in order of time."""
+    return _turns(_units(audio, diariser, on_progress), len(audio) / SAMPLE_RATE)
 
 
 def read(

@@ -61,6 +61,7 @@ class Turn(Span):
     id: int = Field(ge=0, description="stays the same while the turn grows")
     speaker: int = Field(ge=1)
     final: bool = False
+    second_voice: bool = Field(False, description="heard beneath another turn: two talked at once")
 
 
 class EmotionReading(Span):
@@ -78,12 +79,20 @@ class EmotionReading(Span):
     heard: float = Field(gt=0, description="seconds of speech that the model heard")
     mode: Mode = Field("none", description="which other speech of the speaker it was set against")
     baseline: float = Field(0.0, ge=0, description="how many seconds of it there were")
+    mixed: bool = Field(False, description="others talked at the same time: whose tone it is cannot be told")
     model: str = Field(description="version of the emotion model")
 
     @property
     def confidence(self) -> float:
         """The calibrated probability of the most probable emotion."""
         return max(self.probabilities)
+
+
+class Word(Span):
+    """A word of the transcript, and who said it, where that is known."""
+
+    text: str
+    speaker: int | None = None
 
 
 class ChunkSpeaker(BaseModel):
@@ -105,6 +114,8 @@ class Timeline(BaseModel):
 
     turns: dict[int, Turn] = Field(default_factory=dict, description="by turn id")
     readings: list[EmotionReading] = Field(default_factory=list)
+    names: dict[int, str] = Field(default_factory=dict, description="by speaker, where somebody has named them")
+    words: list[Word] = Field(default_factory=list, description="the transcript, where the diariser gives one")
     heard_until: float = 0.0
     ended: bool = False
 
@@ -137,10 +148,27 @@ class Timeline(BaseModel):
         self.readings = list(rehomed())
 
     def merge_speakers(self, kept: int, merged: int) -> None:
-        """Give every turn of the merged speaker to the kept one."""
+        """Give every turn and word of the merged speaker to the kept one, and the name to whoever has none."""
         for turn in list(self.turns.values()):
             if turn.speaker == merged:
                 self.put(turn.model_copy(update={"speaker": kept}))
+        self.words = [
+            word.model_copy(update={"speaker": kept}) if word.speaker == merged else word for word in self.words
+        ]
+        if (name := self.names.pop(merged, None)) is not None:
+            self.names.setdefault(kept, name)
+
+    def name_speaker(self, speaker: int, name: str) -> None:
+        """Call a speaker by a name; an empty one takes the name away."""
+        if name:
+            self.names[speaker] = name
+        else:
+            self.names.pop(speaker, None)
+
+    def transcribe(self, since: float, until: float, words: Iterable[Word]) -> None:
+        """Put the words of a stretch in place of those that stood there."""
+        kept = [word for word in self.words if not since <= word.middle < until]
+        self.words = sorted([*kept, *words], key=lambda word: word.start)
 
     def add(self, reading: EmotionReading) -> None:
         """Append a reading, newest last."""
@@ -150,11 +178,16 @@ class Timeline(BaseModel):
         """Drop what ended before an instant, so that a long conversation stays small in memory."""
         self.turns = {turn.id: turn for turn in self.turns.values() if turn.end > instant}
         self.readings = [reading for reading in self.readings if reading.end > instant]
+        self.words = [word for word in self.words if word.end > instant]
 
     @property
     def speakers(self) -> list[int]:
         """Everyone who holds a turn, in order of their numbers."""
         return sorted({turn.speaker for turn in self.turns.values()})
+
+    def name_of(self, speaker: int) -> str:
+        """What to call a speaker."""
+        return self.names.get(speaker, f"Speaker {speaker}")
 
     def speaker_of(self, reading: EmotionReading) -> int | None:
         """Who a reading belongs to, or None when its turn is unknown."""
@@ -181,6 +214,8 @@ class Timeline(BaseModel):
             "speakers": self.speakers,
             "turns": [turn.model_dump() for turn in sorted(self.turns.values(), key=lambda turn: turn.start)],
             "readings": [reading.model_dump() for reading in self.readings],
+            "names": self.names,
+            "words": [word.model_dump() for word in self.words],
         }
 
     def chunk(self, number: int) -> dict[str, ChunkSpeaker]:
