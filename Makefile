@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run setup develop test test-slow check format lock
+.PHONY: run setup develop test test-slow check evaluate format lock
 
 run: setup
 	@exec $(BIN)/tonetrack up
@@ -22,6 +22,10 @@ check: .venv/test.done
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# Needs the corpora that `tonetrack evaluate speakers` tells of; ARGS goes to it: `make evaluate ARGS=--full`.
+evaluate: .venv/test.done
+	$(BIN)/tonetrack evaluate speakers $(ARGS)
 
 format: .venv/test.done
 	$(BIN)/ruff check --fix .

@@ -8,7 +8,6 @@ them counts. The clustering's projection is fitted anew without the actors, for 
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -32,11 +31,10 @@ from pipeline.recording import Embedder, Passage, hear, read
 from pipeline.timeline import HOP_SECONDS, SAMPLE_RATE, EmotionReading, Timeline, Turn
 from pipeline.voiceprint import PROJECTION, VoiceEncoder
 from training.evaluate import Rate
-from training.projection import cached_embeddings, fit
+from training.projection import CACHE, without
 from training.scoring import Shown, Tally, View, instant, islands_of, overlapping, tally, told_turns, view_of
 from training.simulate import ORDINARY, Recording, SpokenTurn, read_recordings, simulate
 
-CACHE: Final = Path.home() / ".cache" / "tonetrack" / "training"
 LATENCY: Final = 1.0  # s after an instant at which the first word on it is read off the page
 LAST_WORD, FIRST_WORD, OFFLINE = "live, last word", "live, first word", "offline"
 VIEWS: Final = (LAST_WORD, FIRST_WORD, OFFLINE)
@@ -140,7 +138,7 @@ def evaluate_conversations(
     for number, (directory, actors) in enumerate(models):
         on_progress(f"projection without actors {', '.join(actors)}", number / len(models))
         with _timed("projections", took):
-            projection = _projection(acting, reading, actors, cache) if reading else PROJECTION
+            projection = without({reading: (), acting: actors}, cache) if reading else PROJECTION
         diariser = LocalDiariser(VoiceEncoder(projection=projection))
         listener = Listener(diariser, EmotionModel.load(directory or SHIPPED), EmotionHead.load(directory or SHIPPED))
         for talk in range(conversations):
@@ -257,16 +255,6 @@ def _as_it_grows(turn: Turn) -> Iterator[Passage]:
         for fragment in unread([grown], read_until, over=grown.end == turn.end):
             yield Passage(turn, fragment.start, fragment.end, fragment.heard_from, fragment.end)
         read_until = grown.end
-
-
-def _projection(acting: Path, reading: Path, actors: Sequence[str], cache: Path) -> Path:
-    """A projection fitted without these actors."""
-    readers, everybody = (cached_embeddings(folder, cache) for folder in (reading, acting))
-    mean, axes = fit([readers, {actor: heard for actor, heard in everybody.items() if actor not in actors}])
-    of = hashlib.sha256(f"{acting} {reading}".encode()).hexdigest()[:8]
-    path = cache / f"projection-{of}-without-{'-'.join(actors)}.npz"
-    np.savez_compressed(path, mean=mean, axes=axes)
-    return path
 
 
 @contextmanager

@@ -3,16 +3,18 @@
     python -m training.projection pipeline/models/voiceprint/projection.npz LIBRISPEECH RAVDESS
 
 Linear discriminants (Fisher 1936): the SIZE directions in which speakers differ most for how much one speaker
-varies, each with the same variance within. What the service hears is rarely as clean as a corpus, so every stretch
-of speech is heard in rooms and over noise first, and in windows as the diariser cuts them. Calm reading teaches how
-voices differ, acted emotion what one voice can do, so both kinds of corpora count the same, however large.
+varies, each with the same variance within, and no number of the embedding louder than another. What the service hears
+is rarely as clean as a corpus, so every stretch of speech is heard in rooms and over noise first, and in windows as the
+diariser cuts them. Calm reading teaches how voices differ, acted emotion what one voice can do, so both kinds of
+corpora count the same, however large.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+import os
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -21,11 +23,14 @@ import scipy.linalg
 import typer
 from numpy.typing import NDArray
 
+from pipeline import speech as detection
+from pipeline import voiceprint
+from pipeline.diarisation import local
 from pipeline.diarisation.local import UNIT
 from pipeline.speech import SpeechDetector, SpeechState
 from pipeline.timeline import SAMPLE_RATE
 from pipeline.voiceprint import ENCODER, LONGEST, SIZE, VoiceEncoder
-from training import augment
+from training import augment, sound
 from training.augment import in_room, over_noise
 from training.simulate import Recording, read_recordings
 from training.sound import speech
@@ -34,6 +39,15 @@ PIECE: Final = 4 * SAMPLE_RATE  # samples of a recording that are heard in one r
 ROOMS: Final = 2  # that each piece is heard in
 NOISE: Final = (14.0, 30.0)  # dB below the speech
 SHRINKAGE: Final = 0.7  # of the mean variance, added within: few speakers make every other direction look reliable
+CACHE: Final = Path.home() / ".cache" / "tonetrack" / "training"
+MADE_BY: Final = (  # what is kept
+    __file__,
+    augment.__file__,
+    sound.__file__,
+    detection.__file__,
+    local.__file__,
+    voiceprint.__file__,
+)
 
 Embeddings = Mapping[str, NDArray[np.float32]]
 
@@ -60,27 +74,63 @@ def cached_embeddings(folder: Path, cache: Path, seed: int = 1) -> Embeddings:
 
     What is kept has a name of its own for every set of files, and for all that the embeddings depend on here.
     """
-    voices = read_recordings(folder)
-    files = [(str(one.path), one.path.stat().st_size) for spoken in voices.values() for one in spoken]
-    code = [Path(source).read_text() for source in (__file__, augment.__file__)]
-    name = hashlib.sha256(json.dumps([files, seed, code, ENCODER.stat().st_size]).encode()).hexdigest()[:16]
-    path = cache / f"embeddings-{name}.npz"
+    path = _kept_embeddings(folder, cache, seed)
     if not path.exists():
-        cache.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(".partial.npz")
-        arrays: dict[str, Any] = dict(embeddings_of(voices, seed))
-        np.savez(partial, **arrays)
-        partial.replace(path)
+        arrays: dict[str, Any] = dict(embeddings_of(read_recordings(folder), seed))
+        _keep(path, arrays)
     with np.load(path) as stored:
         return dict(stored)
+
+
+def without(left_out: Mapping[Path, Collection[str]], cache: Path) -> Path:
+    """The file of a projection fitted on everyone under some folders but those who are named, kept in `cache`.
+
+    `left_out`: for each corpus's folder the speakers of it who must not be heard, perhaps none. Two corpora may call
+    different people by one name, which is why the folder comes first. The first call takes minutes; a file is made
+    anew when the sound, the code or the speakers are others. Raises ValueError where somebody who is left out is not
+    there: then the name is wrong, and the projection would know them.
+    """
+    kept = [_kept_embeddings(folder, cache, 1).name for folder in left_out]
+    key = json.dumps([kept, [sorted(speakers) for speakers in left_out.values()]])
+    path = cache / f"projection-{hashlib.sha256(key.encode()).hexdigest()[:16]}.npz"
+    if not path.exists():
+        corpora = []
+        for folder, speakers in left_out.items():
+            if strange := set(speakers) - read_recordings(folder).keys():
+                raise ValueError(f"{folder} holds nobody called {', '.join(sorted(strange))}, to be left out")
+            everybody = cached_embeddings(folder, cache)
+            corpora.append({name: heard for name, heard in everybody.items() if name not in speakers})
+        mean, axes = fit(corpora)
+        _keep(path, {"mean": mean, "axes": axes})
+    return path
+
+
+def _kept_embeddings(folder: Path, cache: Path, seed: int) -> Path:
+    """Where `cached_embeddings` keeps what it makes of a folder."""
+    voices = read_recordings(folder)
+    files = [(str(one.path), one.path.stat().st_size) for spoken in voices.values() for one in spoken]
+    code = [Path(source).read_text() for source in MADE_BY]
+    encoder = hashlib.sha256(ENCODER.read_bytes()).hexdigest()
+    name = hashlib.sha256(json.dumps([files, seed, code, encoder]).encode()).hexdigest()[:16]
+    return cache / f"embeddings-{name}.npz"
+
+
+def _keep(path: Path, arrays: dict[str, Any]) -> None:
+    """Write arrays so that whoever finds the file finds all of it, though two write it at once."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(f".{os.getpid()}.npz")
+    np.savez(partial, **arrays)
+    partial.replace(path)
 
 
 def fit(corpora: Sequence[Embeddings]) -> tuple[NDArray[np.float16], NDArray[np.float16]]:
     """The mean (256,) and the axes (256, SIZE) of the projection, from the embeddings of each corpus."""
     between, within, middles = [], [], []
+    spread = np.concatenate([embeddings for corpus in corpora for embeddings in corpus.values()]).std(0)
     for corpus in corpora:
-        centres = np.stack([embeddings.mean(0) for embeddings in corpus.values()]).astype(float)
-        offsets = np.concatenate([embeddings - embeddings.mean(0) for embeddings in corpus.values()]).astype(float)
+        scaled = [(embeddings / spread).astype(float) for embeddings in corpus.values()]
+        centres = np.stack([embeddings.mean(0) for embeddings in scaled])
+        offsets = np.concatenate([embeddings - embeddings.mean(0) for embeddings in scaled])
         middles.append(centres.mean(0))
         between.append(centres - centres.mean(0))
         within.append(offsets.T @ offsets / len(offsets))
@@ -89,18 +139,19 @@ def fit(corpora: Sequence[Embeddings]) -> tuple[NDArray[np.float16], NDArray[np.
     inside = np.mean(within, axis=0)
     inside += SHRINKAGE * np.trace(inside) / len(inside) * np.eye(len(inside))
     _, axes = scipy.linalg.eigh(across, inside)  # the most telling ones last
-    axes = axes[:, : -SIZE - 1 : -1]
+    axes = axes[:, : -SIZE - 1 : -1] / spread[:, None]
     axes /= np.abs(axes).max()  # half precision does not reach far; voiceprints have unit length anyway
-    return np.mean(middles, axis=0).astype(np.float16), axes.astype(np.float16)
+    return (np.mean(middles, axis=0) * spread).astype(np.float16), axes.astype(np.float16)
 
 
 def main(
     output: Annotated[Path, typer.Argument(help="Where the projection goes (.npz).")],
     folders: Annotated[list[Path], typer.Argument(help="Corpora, as training.simulate reads them.")],
     seed: Annotated[int, typer.Option(help="Of the rooms and the noise.")] = 1,
+    cache: Annotated[Path, typer.Option(help="Where embeddings are kept, which take minutes.")] = CACHE,
 ) -> None:
     """Fit the projection on every speaker of some corpora, and write it."""
-    corpora = [embeddings_of(read_recordings(folder), seed) for folder in folders]
+    corpora = [cached_embeddings(folder, cache, seed) for folder in folders]
     mean, axes = fit(corpora)
     np.savez_compressed(output, mean=mean, axes=axes)
     typer.echo(f"{output}: {sum(map(len, corpora))} speakers, {output.stat().st_size / 1e3:.0f} kB")

@@ -2,7 +2,9 @@
 
 The encoder is Resemblyzer's (Apache-2.0): GE2E, three LSTM layers over 40 power-mel bands, 256 numbers out
 (Wan et al. 2018, arXiv 1710.10467). Its package needs torch to run; this writes the same weights as one ONNX
-file of 2.9 MB, half precision on disk and single precision in use, so that the service needs no torch.
+file of 2.9 MB, half precision on disk and single precision in use, so that the service needs no torch. What comes out
+is the last layer's sum, before the rectifier that GE2E was trained with: half of what it tells voices apart by is
+below zero, and the projection that follows (`training/projection.py`) can use it.
 
     python -m training.voiceprint PRETRAINED.pt pipeline/models/voiceprint/encoder.onnx
 """
@@ -29,7 +31,7 @@ def gates_in_onnx_order(weights: np.ndarray) -> np.ndarray:
 
 
 def build(state: dict[str, torch.Tensor]) -> onnx.ModelProto:
-    """The graph: mel (frames, batch, BANDS) and lengths (batch,) in, unit vectors (batch, SIZE) out."""
+    """The graph: mel (frames, batch, BANDS) and lengths (batch,) in, embeddings (batch, SIZE) out."""
     nodes, constants = [], []
 
     def constant(name: str, value: np.ndarray) -> str:
@@ -57,11 +59,7 @@ def build(state: dict[str, torch.Tensor]) -> onnx.ModelProto:
     constants.append(numpy_helper.from_array(np.array([0], np.int64), "first"))
     nodes.append(helper.make_node("Squeeze", [f"last{LAYERS - 1}", "first"], ["final"]))
     linear, bias = constant("linear", state["linear.weight"].numpy()), constant("bias", state["linear.bias"].numpy())
-    nodes += [
-        helper.make_node("Gemm", ["final", linear, bias], ["projected"], transB=1),
-        helper.make_node("Relu", ["projected"], ["positive"]),
-        helper.make_node("LpNormalization", ["positive"], ["voiceprint"], axis=1, p=2),
-    ]
+    nodes.append(helper.make_node("Gemm", ["final", linear, bias], ["embedding"], transB=1))
     graph = helper.make_graph(
         nodes,
         "voiceprint",
@@ -69,7 +67,7 @@ def build(state: dict[str, torch.Tensor]) -> onnx.ModelProto:
             helper.make_tensor_value_info("mel", TensorProto.FLOAT, ["frames", "batch", BANDS]),
             helper.make_tensor_value_info("lengths", TensorProto.INT32, ["batch"]),
         ],
-        [helper.make_tensor_value_info("voiceprint", TensorProto.FLOAT, ["batch", SIZE])],
+        [helper.make_tensor_value_info("embedding", TensorProto.FLOAT, ["batch", SIZE])],
         constants,
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)

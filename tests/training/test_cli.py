@@ -84,7 +84,9 @@ def test_an_option_that_cannot_be_is_refused(capsys: pytest.CaptureFixture[str])
     assert "workers: Input should be greater than or equal to 1" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("command", [["train"], ["evaluate"], ["evaluate", "emotion"], ["evaluate", "conversation"]])
+@pytest.mark.parametrize(
+    "command", [["train"], ["evaluate"], *(["evaluate", what] for what in ("emotion", "conversation", "speakers"))]
+)
 def test_help_waits_for_no_heavy_library(command: list[str]) -> None:
     script = f"""
 import sys

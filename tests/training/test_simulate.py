@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from pipeline.speech import SpeechDetector, SpeechState
 from pipeline.timeline import EMOTIONS, SAMPLE_RATE
-from tests.talkers import HIGH, HUSKY, LOW, Audio, write_wav
+from tests.talkers import BRIGHT, HIGH, LOW, Audio, write_wav
 from training.corpora import default_data
 from training.simulate import (
     Conversation,
@@ -35,7 +35,7 @@ Voices = dict[str, list[Recording]]
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Three talkers, six recordings of 2 s each."""
     root = tmp_path_factory.mktemp("recordings")
-    for talker in (LOW, HIGH, HUSKY):
+    for talker in (LOW, HIGH, BRIGHT):
         (root / talker.name).mkdir()
         for number in range(6):
             write_wav(root / talker.name / f"{talker.name}{number}.wav", talker.say(2.0, seed=number))

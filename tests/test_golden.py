@@ -1,0 +1,70 @@
+"""What the pipeline says of synthetic conversations is what it said when golden/*.rttm were written.
+
+A change that means to alter who is heard when writes them anew, and its diff shows what it altered:
+
+    .venv/bin/python -m tests.test_golden
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pyannote.core import Annotation
+
+from pipeline.diarisation.local import LocalDiariser
+from pipeline.recording import turns_of
+from tests.talkers import HIGH, LOW, Line, conversation, small_talk
+from training.diarisation_scoring import score
+from training.rttm import read_rttm, rttm_of
+from training.speakers import LAST_WORD, online, speech_of
+
+GOLDEN = Path(__file__).parent / "golden"
+TOLERANCE = 0.02  # diarisation error of what is said now against what was: another CPU rounds otherwise
+TALKS = {
+    "two": ((LOW, HIGH), small_talk(talkers=2, seconds=40, seed=11)),
+    "overlapping": (
+        (LOW, HIGH),
+        [
+            Line(0, 4.0),
+            Line(1, 3.0, gap=-0.8),
+            Line(0, 2.0),
+            Line(0, 2.5, gap=1.2),
+            Line(1, 5.0, gap=0.2),
+            Line(0, 3.0, gap=-0.5),
+            Line(1, 2.5),
+            Line(0, 4.0),
+        ],
+    ),
+}
+
+
+def said_of(name: str) -> dict[str, Annotation]:
+    """Who speaks when in a conversation, offline and as the last word online."""
+    talkers, lines = TALKS[name]
+    audio, _ = conversation(talkers, lines, seed=11)
+    pcm = np.round(audio * 32_767).astype(np.int16)
+    diariser = LocalDiariser()
+    return {"offline": speech_of(turns_of(pcm, diariser)), "online": online(pcm, diariser)[LAST_WORD]}
+
+
+@pytest.mark.parametrize("name", TALKS)
+def test_the_pipeline_says_what_it_said(name: str) -> None:
+    for way, said in said_of(name).items():
+        golden = read_rttm(GOLDEN / f"{name}.{way}.rttm")[name]
+        off = score(golden, said, 0)
+        assert off.too_many == 0, f"{name}, {way}: {len(said.labels())} speakers, not {off.speakers}"
+        assert off.error <= TOLERANCE * off.spoken, f"{name}, {way}: {off.error:.2f} s of {off.spoken:.2f} s differ"
+
+
+def main() -> None:
+    """Write the golden files anew."""
+    GOLDEN.mkdir(exist_ok=True)
+    for name in TALKS:
+        for way, said in said_of(name).items():
+            (GOLDEN / f"{name}.{way}.rttm").write_text(rttm_of(name, said))
+
+
+if __name__ == "__main__":
+    main()
