@@ -8,40 +8,44 @@ corrects it; a speaker's anchor remembers the rest of a long conversation in con
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from itertools import combinations, count
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.cluster.hierarchy import fcluster, linkage
 from scipy.optimize import linear_sum_assignment
 
+from pipeline.clustering import smoothed, unit_length, voices
 from pipeline.diarisation import Unit
+from pipeline.diarisation.tags import TaggedWord, Told, speakers_of, turns_of
+from pipeline.session import Expected
 from pipeline.timeline import SAMPLE_RATE, Turn
 from pipeline.voiceprint import SIZE
 
-ACTIVE_SECONDS: Final = 90.0  # units younger than this may still change their speaker
-APART: Final = 0.66  # mean cosine distance at which two groups of voiceprints are two voices: .63 splits acted
-# emotions off their speaker, .69 takes readers together; measured on simulated conversations of both, unheard voices
-NEWCOMER_SECONDS: Final = 2.0  # speech that a new voice must have before it becomes a speaker
-NEWCOMER_SHARE: Final = 0.1  # of all active speech, too: the longer one talks, the more one sounds unlike oneself
-DISTINCT: Final = 0.2  # cosine to everyone else below which a new voice is believed ...
-DISTINCT_SECONDS: Final = 1.0  # ... after this much speech already
+ANYBODY: Final = Expected()
+ACTIVE_SECONDS: Final = 180.0  # units younger than this may still change their speaker
 SAME: Final = 0.3  # distance at which two known speakers turn out to be one: a merge cannot be taken back
 ANCHOR_SECONDS: Final = 10.0  # weight, in speech, of what is remembered of a speaker when clusters take speakers over
-TURN_PAUSE: Final = round(0.3 * SAMPLE_RATE)  # a longer pause ends a turn; shorter ones are bridged
+TURN_PAUSE: Final = round(0.45 * SAMPLE_RATE)  # a longer pause ends a turn; shorter ones are bridged
 LONGEST_TURN: Final = 30 * SAMPLE_RATE  # a monologue is cut here, so that what may still change stays small
+WORTH_A_NUMBER: Final = 1.0  # s of words that another diariser's new voice must have to become a speaker
+SECOND_PAUSE: Final = 0.2  # s; shorter ones within what is said beneath a turn are bridged
+SECOND_REACH: Final = 10 * SAMPLE_RATE  # who talks beneath another has talked this shortly before, or does after
 
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """A unit and its speaker; `number` counts the units of the conversation."""
+    """A unit and its speaker; `number` counts the units of the conversation.
+
+    `settled`: another diariser has said who it is.
+    """
 
     number: int
     unit: Unit
     speaker: int | None
+    settled: bool = False
 
 
 @dataclass
@@ -51,14 +55,17 @@ class SpeakerMemory:
     `anchors`: for each speaker the sum, float32 (SIZE,), of the voiceprints that left the active stretch, each times
     the seconds of its unit. `merged`: numbers of speakers that turned out to be somebody else; nobody gets them again.
     `faces`: under whose number a speaker is shown, where somebody has said that two are one. Their voices stay apart in
-    here, for they did not sound alike, or they would have been taken for one.
+    here, for they did not sound alike, or they would have been taken for one. `going_on`: sample up to which the newest
+    unit's speech goes on, though it is no unit yet.
     """
 
+    expected: Expected = ANYBODY
     heard: list[Heard] = field(default_factory=list)
     anchors: dict[int, NDArray[np.float32]] = field(default_factory=dict)
     count: int = 0
     merged: list[int] = field(default_factory=list)
     faces: dict[int, int] = field(default_factory=dict)
+    going_on: int = 0
 
     @property
     def speakers(self) -> list[int]:
@@ -69,16 +76,37 @@ class SpeakerMemory:
         """The number under which a speaker is shown."""
         return self.faces.get(speaker, speaker)
 
+    def voices(self) -> dict[int, NDArray[np.float32]]:
+        """For everyone heard so far the sum (SIZE,) of the voiceprints of what they said, each times its seconds."""
+        total: dict[int, NDArray[np.float32]] = {}
+        of_all = [
+            *self.anchors.items(),
+            *((h.speaker, _weighed(h.unit)) for h in self.heard if h.unit.voiceprint is not None),
+        ]
+        for speaker, voice in of_all:
+            if speaker is not None:
+                total[self.face(speaker)] = total.get(self.face(speaker), np.zeros(SIZE, np.float32)) + voice
+        return total
+
+    def overlapped(self, start: float, end: float) -> float:
+        """Seconds within [start, end) in which two talk at once, as far as it is active."""
+        first, last = start * SAMPLE_RATE, end * SAMPLE_RATE
+        spans = [heard.unit.overlap for heard in self.heard if heard.unit.overlap is not None]
+        return sum(max(0.0, min(b, last) - max(a, first)) for a, b in spans) / SAMPLE_RATE
+
     def join(self, kept: int, merged: int) -> None:
         """Show all that `merged` said, and will say, under the number of `kept`."""
         shown_so = [merged, *(speaker for speaker, face in self.faces.items() if face == merged)]
         self.faces |= dict.fromkeys(shown_so, kept)
 
-    def learn(self, units: Iterable[Unit]) -> list[tuple[int, int]]:
+    def learn(self, units: Iterable[Unit], going_on: int = 0) -> list[tuple[int, int]]:
         """Take in the units of a hop and decide anew about all active ones.
+
+        `going_on`: sample up to which the speech of the newest unit goes on without a pause, if it does.
 
         Returns the pairs (kept, merged) of known speakers that turned out to be one, as they are shown.
         """
+        self.going_on = going_on
         fresh = [Heard(self.count + i, unit, None) for i, unit in enumerate(units)]
         if not fresh:
             return []
@@ -89,7 +117,82 @@ class SpeakerMemory:
         return merged
 
     def turns(self) -> list[Turn]:
-        """The active units as turns, in order of time; a turn's id is the number of its first unit."""
+        """The active units as turns, in order of time; an id is twice the number of a turn's first unit."""
+        return [turn for turn, _ in self._runs()]
+
+    def second_voices(self) -> list[Turn]:
+        """What is said beneath the turns, in order of time, each within one of them.
+
+        Two voices at once give a voiceprint that is neither's. Who talks beneath another has most often just talked,
+        or is about to (Otterson and Ostendorf 2007), so it is the nearest other speaker in time. An id is one more
+        than twice the number of the first unit.
+        """
+        found: list[Turn] = []
+        for turn, units in self._runs():
+            for heard in units:
+                if heard.unit.overlap is None or (speaker := self._other(heard, turn.speaker)) is None:
+                    continue
+                start, end = (round(sample / SAMPLE_RATE, 3) for sample in heard.unit.overlap)
+                last = found[-1] if found else None
+                if last and last.id > turn.id and last.speaker == speaker and start - last.end <= SECOND_PAUSE:
+                    found[-1] = last.model_copy(update={"end": end})
+                else:
+                    identity = 2 * heard.number + 1
+                    found.append(Turn(id=identity, speaker=speaker, start=start, end=end, second_voice=True))
+        return found
+
+    def tell(self, words: Sequence[TaggedWord], since: float, until: float) -> dict[int, int]:
+        """Let another diariser's words in [since, until) decide, and those before it tell whose tags they are.
+
+        Returns the speaker of each tag, as they are shown. A stretch in which it heard no word stays as it was.
+        """
+        told = turns_of(words, since, until)
+        if not told:
+            return {}
+        speakers = self._tagged(words, told, since)
+        for i, heard in enumerate(self.heard):
+            start, end = heard.unit.start / SAMPLE_RATE, heard.unit.end / SAMPLE_RATE
+            if since <= (start + end) / 2 < until:
+                nearest = max(told, key=lambda run: min(run.end, end) - max(run.start, start))
+                self.heard[i] = replace(heard, speaker=speakers[nearest.tag], settled=True)
+        self._decide()
+        return {tag: self.face(speaker) for tag, speaker in speakers.items()}
+
+    def retire(self, turn: Turn, following: Turn | None) -> None:
+        """Let go of a turn's units, the oldest ones here: its speaker is final, its voice joins the anchor."""
+        kept = (
+            len(self.heard)
+            if following is None
+            else next(i for i, heard in enumerate(self.heard) if 2 * heard.number == following.id)
+        )
+        for heard in self.heard[:kept]:
+            if heard.unit.voiceprint is not None and heard.speaker is not None:
+                anchor = self.anchors.get(heard.speaker, np.zeros(SIZE, np.float32))
+                self.anchors[heard.speaker] = anchor + _weighed(heard.unit)
+        self.heard = self.heard[kept:]
+
+    def pack(self) -> dict[str, Any]:
+        """The memory as plain data, but for what is expected."""
+        state = asdict(self)
+        del state["expected"]
+        return state
+
+    @classmethod
+    def unpack(cls, state: dict[str, Any], expected: Expected = ANYBODY) -> SpeakerMemory:
+        """The memory that was packed."""
+        heard = [Heard(row["number"], _unpacked(row["unit"]), row["speaker"], row["settled"]) for row in state["heard"]]
+        return cls(
+            expected,
+            heard,
+            state["anchors"],
+            state["count"],
+            state["merged"],
+            state["faces"],
+            state["going_on"],
+        )
+
+    def _runs(self) -> list[tuple[Turn, list[Heard]]]:
+        """The turns, and the units of each."""
         runs: list[list[Heard]] = []
         for heard in self.heard:
             run = runs[-1] if runs else None
@@ -105,46 +208,101 @@ class SpeakerMemory:
             else:
                 runs.append([heard])
         return [
-            Turn(
-                id=run[0].number,
-                speaker=self.face(run[0].speaker),
-                start=round(run[0].unit.start / SAMPLE_RATE, 3),
-                end=round(run[-1].unit.end / SAMPLE_RATE, 3),
+            (
+                Turn(
+                    id=2 * run[0].number,
+                    speaker=self.face(run[0].speaker),
+                    start=round(run[0].unit.start / SAMPLE_RATE, 3),
+                    end=round(
+                        max(run[-1].unit.end, self.going_on if run[-1] is self.heard[-1] else 0) / SAMPLE_RATE, 3
+                    ),
+                ),
+                run,
             )
             for run in runs
             if run[0].speaker is not None
         ]
 
-    def retire(self, turn: Turn, following: Turn | None) -> None:
-        """Let go of a turn's units, the oldest ones here: its speaker is final, its voice joins the anchor."""
-        kept = (
-            len(self.heard)
-            if following is None
-            else next(i for i, heard in enumerate(self.heard) if heard.number == following.id)
+    def _other(self, heard: Heard, speaker: int) -> int | None:
+        """Who talks beneath a speaker in a unit: the nearest in time of all others, if they are near."""
+        unit = heard.unit
+        distances = [
+            (max(other.unit.start - unit.end, unit.start - other.unit.end), self.face(other.speaker))
+            for other in self.heard
+            if other.speaker is not None and self.face(other.speaker) != speaker
+        ]
+        distance, nearest = min(distances, default=(SECOND_REACH, None))
+        return nearest if distance < SECOND_REACH else None
+
+    def _tagged(self, words: Sequence[TaggedWord], told: Sequence[Told], since: float) -> dict[int, int]:
+        """A speaker for each tag: one who was settled before, the one whom this memory heard there, or a new one."""
+        settled = [turn for turn, units in self._runs() if units[0].settled]
+        known = self._known()
+        of_tag = {tag: self._voice_of(run for run in told if run.tag == tag) for tag in {run.tag for run in told}}
+
+        def likeness(tag: int, speaker: int) -> float:
+            return float(of_tag[tag] @ unit_length(known[speaker])) if tag in of_tag else -1.0
+
+        internal = {self.face(speaker): speaker for speaker in reversed(sorted(known))}
+        turns = [turn.model_copy(update={"speaker": internal.get(turn.speaker, turn.speaker)}) for turn in settled]
+        found = speakers_of(words, turns, likeness, before=since, speakers=known)
+        seconds = {tag: sum(run.end - run.start for run in told if run.tag == tag) for tag in of_tag}
+        taken = {*known, *self.merged, *(speaker for speaker in found.values() if speaker)}
+        speakers: dict[int, int] = {}
+        for tag in sorted(of_tag, key=lambda tag: -seconds[tag]):
+            speaker = found.get(tag)
+            if speaker is None and known and seconds[tag] < WORTH_A_NUMBER:
+                speaker = max(known, key=lambda other: likeness(tag, other))
+            if speaker is None:
+                heard = self._heard_there(run for run in told if run.tag == tag)
+                speaker = heard if heard is not None and heard not in taken else self._free(taken)
+            taken.add(speaker)
+            speakers[tag] = speaker
+        return speakers
+
+    def _known(self) -> dict[int, NDArray[np.float32]]:
+        """The sum of all voiceprints of each speaker who is settled, the ones that are not here any more included."""
+        known = dict(self.anchors)
+        for heard in self.heard:
+            if heard.settled and heard.speaker is not None and heard.unit.voiceprint is not None:
+                voice = known.get(heard.speaker, np.zeros(SIZE, np.float32))
+                known[heard.speaker] = voice + _weighed(heard.unit)
+        return known
+
+    def _voice_of(self, runs: Iterable[Told]) -> NDArray[np.float32]:
+        """How the active units within some stretches sound together: unit length, or zeros where nothing tells."""
+        return unit_length(
+            sum((_weighed(heard.unit) for heard in self._within(runs)), start=np.zeros(SIZE, np.float32))
         )
-        for heard in self.heard[:kept]:
-            if heard.unit.voiceprint is not None and heard.speaker is not None:
-                anchor = self.anchors.get(heard.speaker, np.zeros(SIZE, np.float32))
-                seconds = np.float32((heard.unit.end - heard.unit.start) / SAMPLE_RATE)
-                self.anchors[heard.speaker] = anchor + seconds * heard.unit.voiceprint
-        self.heard = self.heard[kept:]
 
-    def pack(self) -> dict[str, Any]:
-        """The memory as plain data."""
-        return asdict(self)
+    def _heard_there(self, runs: Iterable[Told]) -> int | None:
+        """Whom this memory takes most of some stretches to be."""
+        spoken: dict[int, int] = {}
+        for heard in self._within(runs):
+            if heard.speaker is not None and not heard.settled:
+                spoken[heard.speaker] = spoken.get(heard.speaker, 0) + heard.unit.end - heard.unit.start
+        return max(spoken, key=lambda speaker: spoken[speaker], default=None)
 
-    @classmethod
-    def unpack(cls, state: dict[str, Any]) -> SpeakerMemory:
-        """The memory that was packed."""
-        heard = [Heard(row["number"], Unit(**row["unit"]), row["speaker"]) for row in state["heard"]]
-        return cls(heard, state["anchors"], state["count"], state["merged"], state["faces"])
+    def _within(self, runs: Iterable[Told]) -> list[Heard]:
+        """The active units with a voiceprint whose middles lie in some stretches."""
+        stretches = [(run.start * SAMPLE_RATE, run.end * SAMPLE_RATE) for run in runs]
+        return [
+            heard
+            for heard in self.heard
+            if heard.unit.voiceprint is not None
+            and any(start <= (heard.unit.start + heard.unit.end) / 2 < end for start, end in stretches)
+        ]
+
+    def _free(self, taken: Container[int]) -> int:
+        """The lowest number that nobody has or had."""
+        return next(number for number in count(1) if number not in taken)
 
     def _merge_anchors(self) -> list[tuple[int, int]]:
         merged = []
         for kept, other in combinations(sorted(self.anchors), 2):
             if kept not in self.anchors or other not in self.anchors:
                 continue
-            if 1 - _unit(self.anchors[kept]) @ _unit(self.anchors[other]) < SAME:
+            if 1 - unit_length(self.anchors[kept]) @ unit_length(self.anchors[other]) < SAME:
                 self.anchors[kept] = self.anchors[kept] + self.anchors.pop(other)
                 self.merged.append(other)
                 self.heard = [replace(h, speaker=kept) if h.speaker == other else h for h in self.heard]
@@ -155,26 +313,25 @@ class SpeakerMemory:
         return merged
 
     def _decide(self) -> None:
-        telling = [i for i, heard in enumerate(self.heard) if heard.unit.voiceprint is not None]
+        telling = [i for i, heard in enumerate(self.heard) if heard.unit.voiceprint is not None and not heard.settled]
         if telling:
-            speakers = self._speakers(telling)
-            for i, speaker in zip(telling, speakers, strict=True):
+            for i, speaker in zip(telling, self._speakers(telling), strict=True):
                 self.heard[i] = replace(self.heard[i], speaker=speaker)
         for i, heard in enumerate(self.heard):
-            if heard.unit.voiceprint is None:
+            if heard.unit.voiceprint is None and not heard.settled:
                 self.heard[i] = replace(heard, speaker=self._neighbour(i))
 
     def _speakers(self, telling: list[int]) -> list[int]:
-        """A speaker for each unit that has a voiceprint."""
-        known = sorted(self.anchors)
+        """A speaker for each of these units, all of which have a voiceprint."""
+        known = self._known()
+        names = sorted(known)
         units = [self.heard[i].unit for i in telling]
-        prints = np.concatenate([_smoothed(units), *(_unit(self.anchors[speaker])[None] for speaker in known)])
+        prints = np.concatenate([smoothed(units), *(unit_length(known[speaker])[None] for speaker in names)])
         spoken = np.array([unit.end - unit.start for unit in units]) / SAMPLE_RATE
-        enough = max(NEWCOMER_SECONDS, NEWCOMER_SHARE * float(spoken.sum()))
-        seconds = np.append(spoken, np.full(len(known), enough))  # who is known need not prove it again
-        clusters = _absorb_small(_cluster(prints), prints, seconds, enough)
-        names = self._take_over(clusters, telling, spoken, known)
-        return [names[cluster] for cluster in clusters[: len(telling)]]
+        seconds = np.append(spoken, np.zeros(len(names)))
+        clusters = voices(prints, seconds, len(names), self.expected)
+        taken_over = self._take_over(clusters, telling, spoken, names)
+        return [taken_over[cluster] for cluster in clusters[: len(telling)].tolist()]
 
     def _take_over(
         self, clusters: NDArray[np.int64], telling: list[int], seconds: NDArray[np.float64], known: list[int]
@@ -191,14 +348,20 @@ class SpeakerMemory:
         rows, columns = linear_sum_assignment(-shared)
         names = {labels[r]: before[c] for r, c in zip(rows, columns, strict=True) if shared[r, c] > 0}
         taken = {*before, *known, *self.merged}  # a number never changes hands
-        free = (number for number in count(1) if number not in taken)
-        spoken = dict.fromkeys(clusters[: len(telling)].tolist())
-        return names | {cluster: next(free) for cluster in spoken if cluster not in names}
+        for cluster in dict.fromkeys(clusters[: len(telling)].tolist()):
+            if cluster not in names:
+                names[cluster] = self._free(taken)
+                taken.add(names[cluster])
+        return names
 
     def _neighbour(self, i: int) -> int | None:
         """The speaker of the nearest unit in time that has one: a sound too short to tell is most often theirs."""
         unit = self.heard[i].unit
-        told = [heard for heard in self.heard if heard.unit.voiceprint is not None and heard.speaker is not None]
+        told = [
+            heard
+            for heard in self.heard
+            if (heard.unit.voiceprint is not None or heard.settled) and heard.speaker is not None
+        ]
         nearest = min(
             told,
             key=lambda heard: max(heard.unit.start - unit.end, unit.start - heard.unit.end),
@@ -207,40 +370,11 @@ class SpeakerMemory:
         return nearest.speaker if nearest else None
 
 
-def _unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Vectors (..., SIZE) at length 1."""
-    return np.asarray(vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-9), np.float32)
+def _weighed(unit: Unit) -> NDArray[np.float32]:
+    """A unit's voiceprint times its seconds, (SIZE,); the unit must have one."""
+    return np.asarray(unit.voiceprint, np.float32) * np.float32((unit.end - unit.start) / SAMPLE_RATE)
 
 
-def _smoothed(units: list[Unit]) -> NDArray[np.float32]:
-    """Each unit's voiceprint together with the next ones whose windows hold it too: speech on both sides of it."""
-    start, end, window = np.array([(unit.start, unit.end, unit.window) for unit in units]).T
-    prints = np.array([unit.voiceprint for unit in units], np.float32) * (end - window)[:, None].astype(np.float32)
-    total = prints.copy()
-    for later in (1, 2):
-        holds = window[later:] <= ((start + end) // 2)[:-later]
-        total[:-later] += prints[later:] * holds[:, None]
-    return _unit(total)
-
-
-def _cluster(prints: NDArray[np.float32]) -> NDArray[np.int64]:
-    """A cluster number for each unit vector (n, SIZE): average linkage of cosine distances, cut at APART."""
-    if len(prints) == 1:
-        return np.zeros(1, np.int64)
-    return np.asarray(fcluster(linkage(prints, "average", "cosine"), APART, "distance"), np.int64)
-
-
-def _absorb_small(
-    clusters: NDArray[np.int64], prints: NDArray[np.float32], seconds: NDArray[np.float64], enough: float
-) -> NDArray[np.int64]:
-    """Keep clusters with `enough` seconds of speech, and distinct ones; give the rest to the nearest of those."""
-    labels, members = np.unique(clusters, return_inverse=True)
-    speech = np.bincount(members, weights=seconds)
-    centres = _unit(np.stack([prints[members == member].sum(0) for member in range(len(labels))]))
-    alike = centres @ centres.T
-    strong = speech >= min(enough, speech.max())
-    for member in np.argsort(-speech, kind="stable"):
-        if speech[member] >= DISTINCT_SECONDS and alike[member, strong].max() < DISTINCT:
-            strong[member] = True
-    heirs = np.flatnonzero(strong)[np.argmax(alike[:, strong], axis=1)]
-    return np.asarray(labels[np.where(strong, np.arange(len(labels)), heirs)[members]], np.int64)
+def _unpacked(row: dict[str, Any]) -> Unit:
+    overlap = row["overlap"]
+    return Unit(**row | {"overlap": tuple(overlap) if overlap else None})

@@ -18,18 +18,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from itertools import zip_longest
+from math import inf
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline import snapshot
-from pipeline.alignment import ACTIVE_SECONDS, LONGEST_TURN, TURN_PAUSE, SpeakerMemory
+from pipeline.alignment import ACTIVE_SECONDS, ANYBODY, LONGEST_TURN, TURN_PAUSE, SpeakerMemory
 from pipeline.baseline import SpeakerBaseline
 from pipeline.corrections import Correction, Merging, Naming, Telling, check_merge, check_speaker
 from pipeline.diarisation import DiariserState, Observation, Stretch
 from pipeline.diarisation.local import REACH_SECONDS
+from pipeline.diarisation.tags import REPEATED_SECONDS, REQUEST_SECONDS
 from pipeline.emotion import EmotionHead
+from pipeline.enrolment import RECOGNISED_SECONDS, recognise
 from pipeline.events import (
     ChunkClosed,
     EmotionRead,
@@ -40,13 +43,15 @@ from pipeline.events import (
     SpeakersMerged,
     TurnRevised,
     TurnUpdated,
+    WordsHeard,
 )
-from pipeline.fragments import Fragment, unread
+from pipeline.fragments import MIXED_SHARE, Fragment, unread
+from pipeline.session import Expected, Voice
 from pipeline.speech import SpeechState
-from pipeline.timeline import CHUNK_SECONDS, HOP_SECONDS, SAMPLE_RATE, EmotionReading, Timeline, Turn
+from pipeline.timeline import CHUNK_SECONDS, HOP_SECONDS, SAMPLE_RATE, EmotionReading, Timeline, Turn, Word
 
 HOP: Final = round(HOP_SECONDS * SAMPLE_RATE)  # samples
-TAIL: Final = 8 * SAMPLE_RATE  # samples kept behind the newest hop: the longest fragment, and the wait for its end
+TAIL_SECONDS: Final = 8.0  # kept behind the newest hop: the longest fragment, and the wait for its end
 FORMAT: Final = 3  # of a packed conversation
 
 
@@ -64,22 +69,39 @@ class Hop:
         return self.end / SAMPLE_RATE
 
 
+@dataclass(frozen=True, slots=True)
+class Question:
+    """Sound for another diariser: int16 (n,) from sample `start` on, of which [since, until), in seconds, is new."""
+
+    audio: NDArray[np.int16]
+    start: int
+    since: float
+    until: float
+
+
 class Conversation:
     """The state of one conversation. Not for two tasks at once: a hop is concluded before the next is stretched."""
 
-    def __init__(self, head: EmotionHead) -> None:
+    def __init__(
+        self, head: EmotionHead, expected: Expected = ANYBODY, voices: Sequence[Voice] = (), tail: float = TAIL_SECONDS
+    ) -> None:
+        """`expected`: how many people talk; `voices`: whom to call by their names; `tail`: seconds of sound kept."""
         self._head = head
+        self._voices = voices
+        self._keeps = round(tail * SAMPLE_RATE)
         self.next_frame = 0  # the first journal frame that has not been heard
         self.corrected = 0  # how many corrections have taken effect
         self._tail = np.zeros(0, np.int16)
         self._tail_start = 0
         self._hops = 0
         self._diariser = DiariserState()
-        self._memory = SpeakerMemory()
+        self._memory = SpeakerMemory(Expected(1, expected.most))  # who has not talked yet cannot be told apart
         self._timeline = Timeline()
         self._read_until = 0.0
         self._embeddings: dict[float, NDArray[np.float16]] = {}  # by a reading's start, while its turn may change
         self._baselines: dict[int, SpeakerBaseline] = {}  # by speaker, from turns that are final
+        self._named: set[int] = set()  # who was given a name once, even if it was taken away
+        self._told_until = 0.0  # up to where another diariser has been asked
         self._published: dict[int, Turn] = {}
         self._news: list[Event] = []
         self._chunks = 0
@@ -123,10 +145,11 @@ class Conversation:
         """Learn who spoke; returns the fragments whose emotion is to be read."""
         self._diariser = observation.state
         self._speech = bool(observation.islands)
-        for kept, merged in self._memory.learn(observation.units):
+        for kept, merged in self._memory.learn(observation.units, observation.going_on):
             self._join(kept, merged)
         turns = self._turns()
-        self._revise(turns)
+        self._revise([*turns, *self._second_voices()])
+        self._recognise()
         quiet = self._diariser.speech.position - max((turn.end for turn in turns), default=0) * SAMPLE_RATE
         return unread(turns, self._read_until, over=quiet > TURN_PAUSE)
 
@@ -165,16 +188,26 @@ class Conversation:
         match correction:
             case Naming():
                 check_speaker(self._memory.speakers, correction.speaker)
+                self._named.add(correction.speaker)
                 self._tell(SpeakerNamed(speaker=correction.speaker, name=correction.name))
             case Merging():
                 check_merge(self._memory.speakers, correction)
                 self._memory.join(correction.kept, correction.merged)
                 self._join(correction.kept, correction.merged)
-                self._revise(self._turns())
+                self._revise([*self._turns(), *self._second_voices()])
             case Telling():
-                raise NotImplementedError
+                self._learn(correction)
         self.corrected += 1
         return self._take_news(self._hops * HOP_SECONDS, self._arrived_at)
+
+    def question(self) -> Question | None:
+        """What another diariser has not been asked yet, once a chunk is closed or the recording is over."""
+        until = self._chunks * CHUNK_SECONDS if self._recorded is None else self._seconds
+        since = max(self._told_until, until - REQUEST_SECONDS + REPEATED_SECONDS, self._tail_start / SAMPLE_RATE)
+        if since >= until:
+            return None
+        start = max(self._tail_start, round((since - REPEATED_SECONDS) * SAMPLE_RATE))
+        return Question(self._samples(start, round(until * SAMPLE_RATE)).copy(), start, since, until)
 
     def pack(self) -> bytes:
         """Everything needed to go on elsewhere; call it between hops."""
@@ -196,24 +229,33 @@ class Conversation:
                 "embeddings": self._embeddings,
                 "baselines": {speaker: asdict(baseline) for speaker, baseline in self._baselines.items()},
                 "chunks": self._chunks,
+                "named": sorted(self._named),
+                "told_until": self._told_until,
                 "arrived_at": self._arrived_at,
             }
         )
 
     @classmethod
-    def unpack(cls, data: bytes, head: EmotionHead) -> Conversation:
+    def unpack(
+        cls,
+        data: bytes,
+        head: EmotionHead,
+        expected: Expected = ANYBODY,
+        voices: Sequence[Voice] = (),
+        tail: float = TAIL_SECONDS,
+    ) -> Conversation:
         """The conversation that was packed. Raises `ValueError` for another format."""
         state = snapshot.unpack(data)
         if state.get("format") != FORMAT:
             raise ValueError(f"a snapshot of format {state.get('format')!r}; this version reads format {FORMAT}")
-        conversation = cls(head)
+        conversation = cls(head, expected, voices, tail)
         conversation.next_frame = state["next_frame"]
         conversation.corrected = state["corrected"]
         conversation._tail = state["tail"]
         conversation._tail_start = state["tail_start"]
         conversation._hops = state["hops"]
         conversation._diariser = DiariserState(SpeechState(**state["speech"]), state["cut"])
-        conversation._memory = SpeakerMemory.unpack(state["memory"])
+        conversation._memory = SpeakerMemory.unpack(state["memory"], conversation._memory.expected)
         conversation._timeline = Timeline.model_validate_json(state["timeline"])
         conversation._published = {row["id"]: Turn(**row) for row in state["published"]}
         conversation._read_until = state["read_until"]
@@ -221,6 +263,8 @@ class Conversation:
             conversation._embeddings = state["embeddings"]
             conversation._baselines = {speaker: SpeakerBaseline(**row) for speaker, row in state["baselines"].items()}
         conversation._chunks = state["chunks"]
+        conversation._named = set(state["named"])
+        conversation._told_until = state["told_until"]
         conversation._arrived_at = state["arrived_at"]
         return conversation
 
@@ -231,6 +275,8 @@ class Conversation:
 
     def _join(self, kept: int, merged: int) -> None:
         """Two speakers are one from now on."""
+        if merged in self._named:
+            self._named.add(kept)
         self._tell(SpeakersMerged(kept=kept, merged=merged))
         if (known := self._baselines.pop(merged, None)) is not None:
             self._baselines[kept] = self._known(kept) + known
@@ -246,6 +292,38 @@ class Conversation:
 
     def _samples(self, start: int, end: int) -> NDArray[np.int16]:
         return self._tail[max(0, start - self._tail_start) : end - self._tail_start]
+
+    def _second_voices(self) -> list[Turn]:
+        turns = [turn for turn in self._memory.second_voices() if turn.start < self._seconds]
+        return [turn.model_copy(update={"end": min(turn.end, self._seconds)}) for turn in turns]
+
+    def _learn(self, telling: Telling) -> None:
+        """Another diariser's words say who spoke."""
+        speakers = self._memory.tell(telling.words, telling.since, telling.until)
+        self._revise([*self._turns(), *self._second_voices()])
+        said = [
+            Word(start=word.start, end=word.end, text=word.text, speaker=speakers.get(word.tag))
+            for word in telling.words
+            if telling.since <= (word.start + word.end) / 2 < telling.until
+        ]
+        if said:
+            self._tell(WordsHeard(since=telling.since, until=telling.until, words=tuple(said)))
+        self._told_until = max(self._told_until, telling.until)
+
+    def _recognise(self) -> None:
+        """Call those by their names whose voices are enrolled, once, and nobody whom a person has named."""
+        if not self._voices:
+            return
+        heard = self._memory.voices().items()
+        unnamed = {
+            speaker: voice
+            for speaker, voice in heard
+            if speaker not in self._named and float(np.linalg.norm(voice)) >= RECOGNISED_SECONDS
+        }
+        taken = set(self._timeline.names.values())
+        for speaker, name in recognise(unnamed, [voice for voice in self._voices if voice.name not in taken]).items():
+            self._named.add(speaker)
+            self._tell(SpeakerNamed(speaker=speaker, name=name, by="voice"))
 
     def _revise(self, turns: Sequence[Turn]) -> None:
         """Tell what is different from what was published: growth one by one, corrections together."""
@@ -268,19 +346,23 @@ class Conversation:
 
     def _finalise(self, instant: float) -> None:
         """Make the turns final that ended before an instant."""
-        turns = self._turns()
+        turns, beneath = self._turns(), self._second_voices()
         for turn, following in zip_longest(turns, turns[1:]):
             if turn.end >= instant:
                 break
+            next_id = following.id if following else inf
             self._memory.retire(turn, following)
             self._remember(turn)
-            self._published.pop(turn.id, None)
-            self._tell(TurnUpdated(turn=turn.model_copy(update={"final": True})))
+            for done in (turn, *(second for second in beneath if turn.id < second.id < next_id)):
+                self._published.pop(done.id, None)
+                self._tell(TurnUpdated(turn=done.model_copy(update={"final": True})))
 
     def _reading(self, fragment: Fragment, embedding: NDArray[np.float32]) -> EmotionReading:
         heard = fragment.end - fragment.heard_from
-        baseline = self._baseline(fragment.turn)
-        return self._head.reading(fragment.turn, (fragment.start, fragment.end), heard, embedding, baseline, "causal")
+        span, baseline = (fragment.start, fragment.end), self._baseline(fragment.turn)
+        reading = self._head.reading(fragment.turn, span, heard, embedding, baseline, "causal")
+        mixed = self._memory.overlapped(*span) >= MIXED_SHARE * reading.duration
+        return reading.as_mixed() if mixed else reading
 
     def _baseline(self, turn: int) -> SpeakerBaseline:
         """How the speaker of a turn sounded before it: within a turn, a mood is to be heard and not got used to."""
@@ -293,7 +375,7 @@ class Conversation:
 
     def _heard(self, readings: Sequence[EmotionReading]) -> SpeakerBaseline:
         """The statistics of readings whose embeddings are still here; the others are part of `_baselines`."""
-        here = [reading for reading in readings if reading.start in self._embeddings]
+        here = [reading for reading in readings if reading.start in self._embeddings and not reading.mixed]
         if not here:
             return SpeakerBaseline.unknown(self._head.size)
         embeddings = np.stack([self._embeddings[reading.start] for reading in here]).astype(np.float32)
@@ -325,7 +407,7 @@ class Conversation:
         gone = [start for start in self._embeddings if start < hop.until - ACTIVE_SECONDS - LONGEST_TURN / SAMPLE_RATE]
         for start in gone:  # of speech that turned out to be nobody's
             del self._embeddings[start]
-        surplus = hop.end - TAIL - self._tail_start
+        surplus = hop.end - self._keeps - self._tail_start
         if surplus > 0:
             self._tail = self._tail[surplus:].copy()
             self._tail_start += surplus

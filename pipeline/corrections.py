@@ -10,9 +10,10 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
+from pipeline.diarisation.tags import TaggedWord
 from pipeline.events import Event, SpeakerNamed, SpeakersMerged
 from pipeline.session import Printable
-from pipeline.timeline import Span, Timeline
+from pipeline.timeline import Timeline
 
 Speaker = Annotated[int, Field(ge=1)]
 
@@ -39,13 +40,6 @@ class Merging(_Correction):
     type: Literal["merge"] = "merge"
     kept: Speaker
     merged: Speaker
-
-
-class TaggedWord(Span):
-    """A word, and the tag that another diariser gives to whoever said it."""
-
-    text: str
-    tag: int
 
 
 class Telling(_Correction):

@@ -13,6 +13,7 @@ from pipeline.timeline import HOP_SECONDS, Turn
 # 1.5 s .39 but then .51 of all. Averaging readings over the turn on top loses both.
 LONGEST: Final = 2.0
 SHORTEST: Final = 0.5  # s; less tells next to nothing
+MIXED_SHARE: Final = 0.5  # of a reading's span, from which on two who talk at once leave open whose tone it is
 CRUMB: Final = 0.1  # s; a turn's last bit that is not worth a reading of its own
 
 

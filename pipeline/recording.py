@@ -17,12 +17,13 @@ from typing import Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.alignment import SpeakerMemory
+from pipeline.alignment import ANYBODY, SpeakerMemory
 from pipeline.baseline import SpeakerBaseline
 from pipeline.diarisation import Diariser, DiariserState, Stretch, Unit
 from pipeline.diarisation.local import REACH_SECONDS
 from pipeline.emotion import EmotionHead
-from pipeline.fragments import LONGEST, SHORTEST
+from pipeline.fragments import LONGEST, MIXED_SHARE, SHORTEST
+from pipeline.session import Expected
 from pipeline.timeline import HOP_SECONDS, SAMPLE_RATE, EmotionReading, Timeline, Turn
 
 STRETCH: Final = 10 * SAMPLE_RATE  # samples that the diariser hears at a time: long enough to fill its batches
@@ -62,24 +63,28 @@ def hear(
     model: Embedder,
     head: EmotionHead,
     on_progress: Progress = _ignore,
+    expected: Expected = ANYBODY,
 ) -> Timeline:
     """The timeline of a recording, int16 (n,), mono at 16 kHz. It has ended, and every turn in it is final.
 
     The same sound gives the same timeline.
+    `expected`: how many people talk, where somebody knows.
     `on_progress` is told the step, `DIARISING` and then `READING`, and the share of it that is done, up to 1.
 
     Time goes with the recording's length, and so does memory, but for the clustering of the voiceprints: its memory
     and time grow with the square of the speech. An hour takes some 0.4 GB and a few seconds.
     """
     seconds = len(audio) / SAMPLE_RATE
-    turns = turns_of(audio, diariser, on_progress)
+    turns = turns_of(audio, diariser, on_progress, expected)
     readings = read(audio, turns, model, head, on_progress)
     return Timeline(turns={turn.id: turn for turn in turns}, readings=readings, heard_until=seconds, ended=True)
 
 
-def turns_of(audio: NDArray[np.int16], diariser: Diariser, on_progress: Progress = _ignore) -> list[Turn]:
+def turns_of(
+    audio: NDArray[np.int16], diariser: Diariser, on_progress: Progress = _ignore, expected: Expected = ANYBODY
+) -> list[Turn]:
     """Who speaks when in a recording, int16 (n,), mono at 16 kHz: its turns, all of them final, in order of time."""
-    return _turns(_units(audio, diariser, on_progress), len(audio) / SAMPLE_RATE)
+    return _turns(_units(audio, diariser, on_progress), len(audio) / SAMPLE_RATE, expected)
 
 
 def read(
@@ -95,13 +100,15 @@ def read(
     other turns of its speaker; where there are none, it is heard alone. Turns below `fragments.SHORTEST` have no
     readings: they tell next to nothing.
     """
-    passages = [passage for turn in turns for passage in _passages(turn)]
+    beneath = [turn for turn in turns if turn.second_voice]
+    passages = [passage for turn in turns if not turn.second_voice for passage in _passages(turn)]
     heard = _embeddings(audio, passages, model, on_progress)
     known = _baselines(passages, heard, head.size)
-    return [
+    readings = [
         head.reading(p.turn.id, (p.start, p.end), p.heard_until - p.heard_from, embedding, known[p.turn.id], "full")
         for p, embedding in zip(passages, heard, strict=True)
     ]
+    return [reading.as_mixed() if _mixed(reading, beneath) else reading for reading in readings]
 
 
 def _units(audio: NDArray[np.int16], diariser: Diariser, on_progress: Progress) -> list[Unit]:
@@ -120,12 +127,19 @@ def _units(audio: NDArray[np.int16], diariser: Diariser, on_progress: Progress) 
     return units
 
 
-def _turns(units: Sequence[Unit], seconds: float) -> list[Turn]:
+def _turns(units: Sequence[Unit], seconds: float, expected: Expected) -> list[Turn]:
     """The turns, final and none of them longer than the recording, with all voices told apart at once."""
-    memory = SpeakerMemory()
+    memory = SpeakerMemory(expected)
     memory.learn(units)
-    turns = [turn for turn in memory.turns() if turn.start < seconds]
+    heard = sorted([*memory.turns(), *memory.second_voices()], key=lambda turn: turn.start)
+    turns = [turn for turn in heard if turn.start < seconds]
     return [turn.model_copy(update={"end": min(turn.end, seconds), "final": True}) for turn in turns]
+
+
+def _mixed(reading: EmotionReading, beneath: Sequence[Turn]) -> bool:
+    """Whether another talks beneath most of what a reading stands for."""
+    together = sum(turn.overlap(reading.start, reading.end) for turn in beneath)
+    return together >= MIXED_SHARE * reading.duration
 
 
 def _passages(turn: Turn) -> Iterator[Passage]:

@@ -87,6 +87,10 @@ class EmotionReading(Span):
         """The calibrated probability of the most probable emotion."""
         return max(self.probabilities)
 
+    def as_mixed(self) -> EmotionReading:
+        """The same where two talk at once: unsure, whatever the model made of it."""
+        return self.model_copy(update={"mixed": True, "label": UNSURE})
+
 
 class Word(Span):
     """A word of the transcript, and who said it, where that is known."""
@@ -141,7 +145,8 @@ class Timeline(BaseModel):
                 if reading.turn not in touched:
                     yield reading
                     continue
-                home = max(revised, key=lambda turn: turn.overlap(reading.start, reading.end), default=None)
+                homes = (turn for turn in revised if not turn.second_voice)
+                home = max(homes, key=lambda turn: turn.overlap(reading.start, reading.end), default=None)
                 if home is not None and home.overlap(reading.start, reading.end) > 0:
                     yield reading if home.id == reading.turn else reading.model_copy(update={"turn": home.id})
 

@@ -53,7 +53,7 @@ class VoiceEncoder:
         return np.stack(prints) if prints else np.zeros((0, SIZE), np.float32)
 
     def embed(self, windows: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
-        """What the encoder alone makes of the windows: (n, EMBEDDING_SIZE), of unit length, none negative."""
+        """What the encoder alone makes of the windows: (n, EMBEDDING_SIZE)."""
         embeddings = [self._embed(windows[i : i + BATCH]) for i in range(0, len(windows), BATCH)]
         return np.concatenate(embeddings) if embeddings else np.zeros((0, EMBEDDING_SIZE), np.float32)
 
@@ -63,7 +63,7 @@ class VoiceEncoder:
         batch = np.zeros((lengths.max(), len(mels), mels[0].shape[1]), np.float32)
         for i, mel in enumerate(mels):
             batch[: len(mel), i] = mel
-        (embeddings,) = self._network.run(["voiceprint"], {"mel": batch, "lengths": lengths})
+        (embeddings,) = self._network.run(["embedding"], {"mel": batch, "lengths": lengths})
         return np.asarray(embeddings, np.float32)
 
     def _project(self, embedding: NDArray[np.float32]) -> NDArray[np.float32]:

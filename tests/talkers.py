@@ -162,11 +162,11 @@ class Talker:
 
 
 # Found by a search for voices that the speaker encoder keeps well apart.
-LOW = Talker("low", pitch=96, tract=0.91, liveliness=1.8, tilt=1600, breathiness=0.05, rate=1.07)
-HIGH = Talker("high", pitch=223, tract=1.25, liveliness=1.9, tilt=2600, breathiness=0.22, rate=0.96)
-SOFT = Talker("soft", pitch=120, tract=1.11, liveliness=2.1, tilt=400, breathiness=0.06)
-HUSKY = Talker("husky", pitch=90, tract=1.0, tilt=2500, breathiness=0.46, roughness=0.05)
-TALKERS = (LOW, HIGH, SOFT, HUSKY)
+LOW = Talker("low", pitch=117, tract=0.83, liveliness=1.6, tilt=4000, breathiness=0.01)
+HIGH = Talker("high", pitch=248, tract=1.3, liveliness=1.2, tilt=4000, breathiness=0.15)
+SOFT = Talker("soft", pitch=83, tract=0.96, liveliness=2.7, tilt=400, breathiness=0.05)
+BRIGHT = Talker("bright", pitch=265, tract=1.09, liveliness=2.1, tilt=400)
+TALKERS = (LOW, HIGH, SOFT, BRIGHT)
 
 
 class Line(NamedTuple):

@@ -34,13 +34,15 @@ class Unit:
     """At most 0.5 s of speech that gets one speaker, in samples of the conversation.
 
     `voiceprint`: unit-length float16 (SIZE,), see `pipeline.voiceprint`, of the window [window, end), which holds the
-    unit and what the same island said before it; None where there was too little to tell.
+    unit and what the same island said before it; None where there was too little to tell. `overlap`: first and last
+    sample of the stretch of it in which somebody else talks, too, if there is one.
     """
 
     start: int
     end: int
     window: int
     voiceprint: NDArray[np.float16] | None
+    overlap: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +52,12 @@ class Observation:
     islands: list[Island]
     units: list[Unit]
     state: DiariserState
+
+    @property
+    def going_on(self) -> int:
+        """Sample up to which the newest unit's speech goes on, though it is no unit yet; 0 where it does not."""
+        newest = self.islands[-1] if self.islands else None
+        return newest.end if newest and newest.open and newest.start < self.state.cut else 0
 
 
 class Diariser(Protocol):

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from pipeline import snapshot
-from pipeline.alignment import LONGEST_TURN, NEWCOMER_SECONDS, TURN_PAUSE, SpeakerMemory
+from pipeline.alignment import LONGEST_TURN, TURN_PAUSE, SpeakerMemory
+from pipeline.clustering import NEWCOMER_SECONDS
 from pipeline.diarisation import DiariserState, Stretch, Unit
 from pipeline.diarisation.local import REACH_SECONDS, LocalDiariser
 from pipeline.timeline import SAMPLE_RATE, Turn
@@ -81,12 +82,20 @@ def test_a_distinct_voice_is_a_speaker_after_a_second() -> None:
 
 def test_a_voice_that_might_be_someone_known_takes_longer() -> None:
     memory = SpeakerMemory()
-    doubtful = voice(0.28, 1)
-    memory.learn(speech(0, *[ANNA] * 6))
+    numbers = itertools.count(8)
+
+    def unlike_itself(*weights: float) -> np.ndarray:
+        """The voice with something of its own each time: a group of them is more alike than any two."""
+        vector = np.zeros(SIZE)
+        vector[: len(weights)] = np.array(weights) / np.linalg.norm(weights)
+        vector[next(numbers)] = 0.8
+        return (vector / np.linalg.norm(vector)).astype(np.float16)
+
+    memory.learn(speech(0, *(unlike_itself(1) for _ in range(12))))
     for i in range(round(NEWCOMER_SECONDS * 2)):
         assert {speaker for speaker, _, _ in told(memory)} == {1}
-        memory.learn(speech(4 + i / 2, doubtful))
-    assert told(memory) == [(1, 0.0, 3.0), (2, 4.0, 6.0)]
+        memory.learn(speech(8 + i / 2, unlike_itself(0.6, 1)))
+    assert told(memory) == [(1, 0.0, 6.0), (2, 8.0, 9.5)]
 
 
 def test_one_odd_sound_does_not_make_a_speaker() -> None:

@@ -193,9 +193,10 @@ def test_the_end_leaves_nothing_provisional(events: list[Event], small_conversat
     assert all(turn.final for turn in timeline.turns.values())
 
 
-def test_turns_do_not_overlap_and_readings_stay_in_theirs(events: list[Event]) -> None:
+def test_turns_do_not_overlap_but_for_second_voices_and_readings_stay_in_theirs(events: list[Event]) -> None:
     timeline = timeline_of(events)
-    turns = sorted(timeline.turns.values(), key=lambda turn: turn.start)
+    first_voices = (turn for turn in timeline.turns.values() if not turn.second_voice)
+    turns = sorted(first_voices, key=lambda turn: turn.start)
     assert all(turn.end <= following.start for turn, following in itertools.pairwise(turns))
     for reading in timeline.readings:
         turn = timeline.turns[reading.turn]
@@ -249,7 +250,7 @@ def test_silence_gives_hops_and_nothing_else(diariser: LocalDiariser) -> None:
 
 
 def test_memory_stays_small_in_a_long_conversation(small_conversation: Talk, diariser: LocalDiariser) -> None:
-    pcm, conversation, sizes = np.tile(small_conversation[0], 9), Conversation(a_head()), []
+    pcm, conversation, sizes = np.tile(small_conversation[0], 18), Conversation(a_head()), []
     for start in range(0, len(pcm), 8_000):
         for hop in conversation.hear(pcm[start : start + 8_000], 0.0):
             (observation,) = diariser.observe([conversation.stretch(hop)])
@@ -275,7 +276,7 @@ def test_a_reading_is_set_against_what_its_speaker_said_before(events: list[Even
 def test_a_first_turn_is_read_alone_and_later_ones_against_those_before() -> None:
     scene = Scene().play([Line(0, 0, 4), Line(0, 5, 7), Line(0, 8, 9)], 10).end()
     against = {(reading.turn, reading.mode, reading.baseline) for reading in scene.readings()}
-    assert against == {(0, "none", 0), (8, "causal", 4), (12, "causal", 6)}
+    assert against == {(0, "none", 0), (16, "causal", 4), (24, "causal", 6)}
 
 
 def test_a_turn_is_set_against_the_embeddings_of_those_before_it() -> None:
@@ -292,7 +293,7 @@ def test_two_speakers_do_not_share_a_baseline() -> None:
     assert_set_against_what_came_before(scene.events)
     # A new voice is believed after a second; what was read of it until then was taken for the other speaker's.
     later = {(reading.turn, reading.mode) for reading in scene.readings() if 6 <= reading.start < 9}
-    assert later == {(8, "none")}
+    assert later == {(16, "none")}
     assert {reading.baseline for reading in scene.readings() if reading.start >= 21} == {7}
 
 
@@ -317,16 +318,16 @@ def test_what_was_said_long_ago_still_counts() -> None:
 
 
 def test_speakers_that_turn_out_to_be_one_share_a_baseline() -> None:
-    scene = Scene().play([Line(0, 0, 4), Line(5, 5, 9)], 105)
+    scene = Scene().play([Line(0, 0, 4), Line(5, 5, 9)], ACTIVE_SECONDS + 15)
     conversation = scene.conversation
     known = {speaker: baseline.seconds for speaker, baseline in conversation._baselines.items()}
     assert known.keys() == {1, 2}
     conversation._memory.anchors[2] = conversation._memory.anchors[1].copy()
-    scene.play([Line(0, 110, 112)], 115).end()
+    scene.play([Line(0, 200, 202)], 205).end()
     assert SpeakersMerged(kept=1, merged=2) in without_stamp(scene.events)
     assert_set_against_what_came_before(scene.events)
     assert conversation._baselines.keys() == {1}
-    assert {reading.baseline for reading in scene.readings() if reading.start >= 110} == {sum(known.values())} == {8}
+    assert {reading.baseline for reading in scene.readings() if reading.start >= 200} == {sum(known.values())} == {8}
 
 
 def test_no_more_embeddings_are_kept_than_may_still_change() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pipeline.alignment import APART
+from pipeline.clustering import APART
 from pipeline.timeline import SAMPLE_RATE
 from pipeline.voiceprint import EMBEDDING_SIZE, SHORTEST, SIZE, VoiceEncoder
 from tests.talkers import HIGH, LOW

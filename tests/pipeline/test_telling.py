@@ -1,0 +1,159 @@
+"""What a SpeakerMemory makes of what others know: another diariser's tags, people's merges, how many there are."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from pipeline.alignment import SpeakerMemory
+from pipeline.diarisation import Unit
+from pipeline.diarisation.tags import TaggedWord
+from pipeline.session import Expected
+from pipeline.timeline import SAMPLE_RATE
+from pipeline.voiceprint import SIZE
+
+HALF = SAMPLE_RATE // 2
+
+
+def voice(axis: int, *, also: int | None = None, share: float = 0.0) -> np.ndarray:
+    vector = np.zeros(SIZE)
+    vector[axis] = 1.0
+    if also is not None:
+        vector[also] = share
+    return (vector / np.linalg.norm(vector)).astype(np.float16)
+
+
+ANNA, BEN, CLEO = voice(0), voice(1), voice(2)
+
+
+def speech(
+    start: float, seconds: float, voiceprint: np.ndarray, overlap: tuple[float, float] | None = None
+) -> list[Unit]:
+    """Units of half a second one after another; the stretch `overlap`, in seconds, is spoken by two at once."""
+    units = []
+    for i in range(round(seconds * 2)):
+        first = round(start * SAMPLE_RATE) + i * HALF
+        unit = Unit(first, first + HALF, first, voiceprint)
+        if overlap and (a := max(first, round(overlap[0] * SAMPLE_RATE))) < (
+            b := min(first + HALF, round(overlap[1] * SAMPLE_RATE))
+        ):
+            unit = replace(unit, overlap=(a, b))
+        units.append(unit)
+    return units
+
+
+def words(start: float, seconds: float, tag: int) -> list[TaggedWord]:
+    return [TaggedWord(start + i * 0.5, start + i * 0.5 + 0.45, "word", tag) for i in range(round(seconds * 2))]
+
+
+def told(memory: SpeakerMemory) -> list[tuple[int, float, float]]:
+    return [(turn.speaker, turn.start, turn.end) for turn in memory.turns()]
+
+
+def test_tags_divide_what_the_memory_took_for_one() -> None:
+    memory = SpeakerMemory()
+    memory.learn([*speech(0, 4, ANNA), *speech(5, 4, voice(0, also=1, share=0.3))])
+    assert {speaker for speaker, _, _ in told(memory)} == {1}
+    speakers = memory.tell([*words(0, 4, tag=7), *words(5, 4, tag=3)], 0, 30)
+    assert speakers == {7: 1, 3: 2}
+    assert told(memory) == [(1, 0, 4), (2, 5, 9)]
+
+
+def test_tags_that_change_hands_between_chunks_do_not_change_the_speakers() -> None:
+    memory = SpeakerMemory()
+    memory.learn([*speech(0, 10, ANNA), *speech(11, 10, BEN)])
+    memory.tell([*words(0, 10, 1), *words(11, 10, 2)], 0, 30)
+    memory.learn([*speech(31, 10, ANNA), *speech(42, 10, BEN)])
+    tail = [*words(15, 6, 1)]  # Ben, who is tag 1 now
+    speakers = memory.tell([*tail, *words(31, 10, 2), *words(42, 10, 1)], 30, 60)
+    assert speakers == {1: 2, 2: 1}
+    assert told(memory) == [(1, 0, 10), (2, 11, 21), (1, 31, 41), (2, 42, 52)]
+
+
+def test_who_was_silent_in_the_tail_is_found_by_voice() -> None:
+    memory = SpeakerMemory()
+    memory.learn([*speech(0, 10, ANNA), *speech(11, 10, BEN)])
+    memory.tell([*words(0, 10, 1), *words(11, 10, 2)], 0, 30)
+    memory.learn([*speech(31, 6, CLEO), *speech(40, 6, ANNA)])
+    assert memory.tell([*words(31, 6, 1), *words(40, 6, 2)], 30, 60) == {1: 3, 2: 1}
+
+
+def test_what_another_diariser_told_is_not_clustered_away() -> None:
+    memory = SpeakerMemory()
+    memory.learn([*speech(0, 5, ANNA), *speech(6, 5, ANNA)])
+    memory.tell([*words(0, 5, 1), *words(6, 5, 2)], 0, 30)
+    memory.learn(speech(31, 5, ANNA))
+    assert told(memory)[:2] == [(1, 0, 5), (2, 6, 11)]
+
+
+def test_a_stretch_without_words_stays_as_it_was() -> None:
+    memory = SpeakerMemory()
+    memory.learn(speech(0, 4, ANNA))
+    assert memory.tell([], 0, 30) == {}
+    assert told(memory) == [(1, 0, 4)]
+
+
+def test_a_word_of_an_unknown_tag_is_no_new_speaker() -> None:
+    memory = SpeakerMemory()
+    memory.learn([*speech(0, 10, ANNA), *speech(11, 10, BEN)])
+    memory.tell([*words(0, 10, 1), *words(11, 10, 2)], 0, 30)
+    memory.learn([*speech(31, 5, ANNA), *speech(37, 0.5, BEN)])
+    speakers = memory.tell([*words(31, 5, 1), *words(37, 0.5, 9)], 30, 60)
+    assert speakers == {1: 1, 9: 2}
+
+
+def test_a_merge_by_a_person_holds_for_what_is_said_later() -> None:
+    memory = SpeakerMemory()
+    memory.learn([*speech(0, 4, ANNA), *speech(5, 4, BEN)])
+    memory.join(1, 2)
+    memory.learn([*speech(10, 4, BEN), *speech(15, 4, CLEO)])
+    assert [speaker for speaker, _, _ in told(memory)] == [1, 1, 1, 3]
+    assert memory.speakers == [1, 3]
+
+
+def test_turns_of_two_who_are_one_are_one_turn() -> None:
+    memory = SpeakerMemory()
+    memory.learn([*speech(0, 4, ANNA), *speech(4.2, 4, BEN)])
+    memory.join(1, 2)
+    assert told(memory) == [(1, 0, 8.2)]
+
+
+def test_no_more_speakers_than_expected() -> None:
+    units = [*speech(0, 6, ANNA), *speech(7, 6, BEN), *speech(14, 3, CLEO)]
+    free, bound = SpeakerMemory(), SpeakerMemory(Expected(1, 2))
+    free.learn(units)
+    bound.learn(units)
+    assert free.speakers == [1, 2, 3]
+    assert bound.speakers == [1, 2]
+
+
+def test_no_fewer_speakers_than_expected() -> None:
+    alike = voice(0, also=1, share=0.6)
+    units = [*speech(0, 6, ANNA), *speech(7, 6, alike)]
+    free, bound = SpeakerMemory(), SpeakerMemory(Expected(2, None))
+    free.learn(units)
+    bound.learn(units)
+    assert free.speakers == [1]
+    assert told(bound) == [(1, 0, 6), (2, 7, 13)]
+
+
+def test_a_second_voice_is_the_nearest_other_speaker() -> None:
+    memory = SpeakerMemory()
+    memory.learn([*speech(0, 4, ANNA), *speech(4.2, 4, BEN, overlap=(4.2, 5.0)), *speech(9, 4, CLEO)])
+    (beneath,) = memory.second_voices()
+    assert (beneath.speaker, beneath.start, beneath.end, beneath.second_voice) == (1, 4.2, 5.0, True)
+    assert beneath.id % 2 == 1
+    assert memory.overlapped(4, 6) == 0.8
+
+
+def test_nobody_talks_beneath_the_only_speaker() -> None:
+    memory = SpeakerMemory()
+    memory.learn(speech(0, 4, ANNA, overlap=(1, 2)))
+    assert memory.second_voices() == []
+
+
+def test_a_second_voice_survives_packing() -> None:
+    memory = SpeakerMemory()
+    memory.learn([*speech(0, 4, ANNA), *speech(4.2, 4, BEN, overlap=(4.2, 5.0))])
+    assert SpeakerMemory.unpack(memory.pack()).second_voices() == memory.second_voices()
