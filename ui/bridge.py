@@ -25,6 +25,7 @@ class Bridge(DataModel):
     reply: str = _text("{n, name, ...}: an answer that is needed once")
     session: str = _text("state, role, purpose, times: see `Page.session_state`", "{}")
     people: str = _text("one card a speaker: see `ui.summary.cards`", "[]")
+    said: str = _text("what was said, the newest lines: see `ui.transcript.Line`", "[]")
     summary: str = _text("who sounds how, in a sentence")
 
     def answer(self, n: int, name: str, **fields: Any) -> None:

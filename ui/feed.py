@@ -13,10 +13,20 @@ from functools import cache
 from pydantic import ValidationError
 from redis.exceptions import RedisError
 
-from pipeline.events import Event, HopHeard, SessionEnded, SpeakersMerged, TurnRevised, TurnUpdated, Warned
+from pipeline.events import (
+    Event,
+    HopHeard,
+    SessionEnded,
+    SpeakerNamed,
+    SpeakersMerged,
+    TurnRevised,
+    TurnUpdated,
+    Warned,
+    WordsHeard,
+)
 from pipeline.session import SessionRecord, UnknownSession
 from pipeline.store import SessionStore, connect
-from pipeline.timeline import EmotionReading, Timeline
+from pipeline.timeline import EmotionReading, Timeline, Turn
 from ui.settings import PageSettings
 
 RECORD_SECONDS = 15  # how often the time of erasure is asked for
@@ -35,12 +45,24 @@ class Changes:
     turns: set[int] = field(default_factory=set)
     readings: list[EmotionReading] = field(default_factory=list)
     rewritten: bool = False  # the past has changed: draw everything anew
+    words: bool = False  # there is more to read, or other words
+    merged: dict[int, int] = field(default_factory=dict)  # who turned out to be whom
 
     def add(self, later: Changes) -> None:
         """Join later changes to these."""
         self.turns |= later.turns
         self.readings += later.readings
         self.rewritten |= later.rewritten
+        self.words |= later.words
+        self.merged |= later.merged
+
+    def now_called(self, speaker: int | None) -> int | None:
+        """The number that somebody goes by after these changes."""
+        seen: set[int] = set()
+        while speaker in self.merged and speaker not in seen:
+            seen.add(speaker)
+            speaker = self.merged[speaker]
+        return speaker
 
 
 def fold(event: Event, timeline: Timeline) -> Changes:
@@ -51,17 +73,37 @@ def fold(event: Event, timeline: Timeline) -> Changes:
             known = timeline.turns.get(turn.id)
             changes.turns.add(turn.id)
             if known is not None:
-                changes.rewritten = known.speaker != turn.speaker
+                changes.rewritten = _placed(known) != _placed(turn)
             else:
                 # Readings that came before their turn could not be placed until now.
                 changes.rewritten = any(reading.turn == turn.id for reading in timeline.readings[-50:])
-        case TurnRevised() | SpeakersMerged():
+        case TurnRevised() | SpeakerNamed():
             changes.rewritten = True
+        case SpeakersMerged(kept=kept, merged=merged):
+            changes.rewritten, changes.merged = True, {merged: kept}
+        case WordsHeard():
+            changes.words = True
     before = len(timeline.readings)
     event.apply(timeline)
     if not changes.rewritten:
         changes.readings = timeline.readings[before:]
     return changes
+
+
+def _placed(turn: Turn) -> tuple[int, float, bool]:
+    """What a turn that merely grows keeps."""
+    return turn.speaker, turn.start, turn.second_voice
+
+
+def recognised_after(event: Event, timeline: Timeline, recognised: frozenset[int]) -> frozenset[int]:
+    """Whose names come from an enrolled voice, once an event is applied to the timeline as it stands before."""
+    match event:
+        case SpeakerNamed(speaker=speaker, name=name, by=by):
+            return recognised | {speaker} if name and by == "voice" else recognised - {speaker}
+        case SpeakersMerged(kept=kept, merged=merged) if merged in recognised:
+            inherits = kept not in timeline.names
+            return (recognised - {merged}) | ({kept} if inherits else set())
+    return recognised
 
 
 Listener = Callable[[Changes], None]
@@ -70,13 +112,14 @@ Listener = Callable[[Changes], None]
 class Feed:
     """A session's timeline as it grows.
 
-    `record` is None until first read; `gone` says that the session was erased or has expired; `trouble` is a
-    sentence for the reader of the page, empty while all is well.
+    `record` is None until first read; `recognised` are those whose names an enrolled voice gave; `gone` says that the
+    session was erased or has expired; `trouble` is a sentence for the reader of the page, empty while all is well.
     """
 
     def __init__(self, store: SessionStore, session: str) -> None:
         self.session = session
         self.timeline = Timeline()
+        self.recognised: frozenset[int] = frozenset()
         self.record: SessionRecord | None = None
         self.gone = False
         self.trouble = ""
@@ -137,7 +180,7 @@ class Feed:
     def forget(self) -> None:
         """The session has been erased: keep nothing of it."""
         self.gone = True
-        self.timeline, self.record = Timeline(), None
+        self.timeline, self.recognised, self.record = Timeline(), frozenset(), None
         self.trouble, self.behind, self._warned = "", None, (0.0, "")
         self._tell(Changes(rewritten=True))
 
@@ -145,6 +188,7 @@ class Feed:
         """Take the next events of the stream."""
         changes = Changes()
         for event in events:
+            self.recognised = recognised_after(event, self.timeline, self.recognised)
             changes.add(fold(event, self.timeline))
             if isinstance(event, HopHeard) and event.published_at is not None:
                 self._last_hop_at = event.published_at
@@ -161,9 +205,8 @@ class Feed:
             try:
                 # What there is comes in one piece, so that views draw the past once and not as it was lived.
                 self._take(await self._store.events(self.session, self._cursor))
-                if self.timeline.ended:
-                    return
-                async for batch in self._store.follow(self.session, self._cursor):
+                # A recording that is over may still be corrected.
+                async for batch in self._store.follow(self.session, self._cursor, beyond_end=True):
                     self._take(batch)
                 return
             except UnknownSession:

@@ -19,6 +19,7 @@ from ui.bridge import Bridge
 from ui.feed import Changes, Feed, Hub
 from ui.palette import DARK, LIGHT
 from ui.summary import beside, cards, read_aloud, sentence
+from ui.transcript import lines
 from ui.views.moods import Moods
 from ui.views.probabilities import Probabilities
 from ui.views.ribbons import Ribbons
@@ -69,7 +70,9 @@ class Page:
         self.document.title = "ToneTrack"
         self.document.config.update(reconnect_session=False, notify_connection_status=False, notifications=None)
         settings = self.hub.settings
-        self.document.template_variables.update(api_url=settings.api_url, api_port=settings.port, purposes=PURPOSES)
+        self.document.template_variables.update(
+            api_url=settings.api_url, api_port=settings.port, api_source=settings.api_source, purposes=PURPOSES
+        )
         for figure in (self.ribbons.figure, self.probabilities.figure, self.moods.figure):
             self.document.add_root(figure)
         self.document.add_root(self.bridge)
@@ -116,10 +119,14 @@ class Page:
         self._changed(Changes(rewritten=True))
         self._answer(number, "opened")
 
-    async def _create(self, number: int, purpose: str, consent: bool, name: str = "") -> None:
-        """Begin a session; its keys go to the browser this once."""
+    async def _create(
+        self, number: int, purpose: str, consent: bool, name: str = "", people: int | None = None
+    ) -> None:
+        """Begin a session; its keys go to the browser this once. `people`: how many will talk, where that is known."""
         try:
-            request = SessionRequest(purpose=purpose.strip(), consent=consent, name=name.strip())
+            request = SessionRequest(
+                purpose=purpose, consent=consent, name=name, min_speakers=people, max_speakers=people
+            )
             session = await self.hub.store.create(request)
         except (ValidationError, ValueError):
             message = "A recording needs a purpose, and everyone who will be heard must have agreed."
@@ -198,7 +205,8 @@ class Page:
         self.bridge.session = json.dumps(self.session_state())
 
     def _draw_timeline(self, timeline: Timeline, changes: Changes) -> None:
-        people = cards(timeline)
+        people = cards(timeline, self.feed.recognised if self.feed else ())
+        self.selected = changes.now_called(self.selected)
         self._follow_speaker([card.speaker for card in people if card.speaking], [card.speaker for card in people])
         self.window.move(timeline.heard_until, timeline.ended)
         if self._reveal is not None:
@@ -208,6 +216,8 @@ class Page:
         self.ribbons.choose(timeline.turns.get(self.turn) if self.turn is not None else None)
         self.probabilities.draw(timeline, changes, self.selected)
         self.moods.draw(timeline, self.selected)
+        if changes.words or changes.rewritten:
+            self.bridge.said = json.dumps([line.model_dump() for line in lines(timeline)])
         self.bridge.people = json.dumps([card.model_dump() for card in people])
         self.bridge.summary = sentence(people)
 
@@ -215,7 +225,7 @@ class Page:
         """What the page around the plots shows of the session."""
         feed = self.feed
         if feed is None:
-            return {"state": self.refusal or "ready"}
+            return {"state": self.refusal or "ready", "diariser": self.hub.settings.diariser}
         record = feed.record
         state = "ended" if feed.timeline.ended else "live" if feed.live else "waiting"
         if not feed.caught_up:
@@ -227,6 +237,7 @@ class Page:
             "name": record.name if record else "",
             "purpose": record.purpose if record else "",
             "agreedAt": record.created_at if record else None,
+            "diariser": (record and record.diariser) or self.hub.settings.diariser,
             "stopped": bool(record and record.stopped) or feed.timeline.ended,
             "expiresIn": round(feed.expires_in),
             "heardUntil": feed.timeline.heard_until,

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Literal
+from urllib.parse import urlsplit
+
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -16,4 +19,15 @@ class PageSettings(BaseSettings):
     ui_port: int = Field(5006, ge=1, le=65_535, description="port of the page")
     port: int = Field(8000, ge=1, le=65_535, description="port of the API, which takes the recorder's audio")
     api_url: str = Field("", description="where browsers reach the API; empty: the page's own host, at `port`")
+    diariser: Literal["local", "google"] = Field(
+        "local", description="who tells speakers apart, unless a session says otherwise"
+    )
     retention: float = Field(86_400, gt=0, description="seconds without use after which a session is erased")
+
+    @property
+    def api_source(self) -> str:
+        """The API as a source of a Content-Security-Policy: where the page's scripts may ask for corrections."""
+        if not self.api_url:
+            return f"*:{self.port}"
+        parts = urlsplit(self.api_url)
+        return f"{parts.scheme}://{parts.netloc}"

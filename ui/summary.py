@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
+from typing import Any
 
 from pydantic import BaseModel
 
 from pipeline.timeline import EMOTIONS, UNSURE, EmotionReading, Timeline, Turn
+from ui.transcript import said
+
+AT_ONCE = "two talk at once"
+UNTOLD = "whose tone it is cannot be told"
+BENEATH = "talks beneath another"
+SHORT_NAME = 14  # letters of a name that lanes and dots have room for
 
 
 class Card(BaseModel):
@@ -14,7 +21,9 @@ class Card(BaseModel):
 
     speaker: int
     name: str
-    label: str = ""  # of the newest reading; empty before the first
+    given: str = ""  # the name that somebody gave; empty while it is but a number
+    recognised: bool = False  # the name is an enrolled voice's
+    label: str = ""  # of the newest reading that tells a tone; empty before the first
     sounds: str = "listening"
     confidence: float = 0.0
     seconds: float = 0.0
@@ -23,9 +32,15 @@ class Card(BaseModel):
     probabilities: list[float] = []
 
 
-def name_of(speaker: int) -> str:
-    """What a speaker is called."""
-    return f"Speaker {speaker}"
+def whose_tone(reading: EmotionReading, timeline: Timeline) -> int | None:
+    """Whose tone a reading tells, or None where that is unknown: of a turn not known yet, or of several voices."""
+    turn = timeline.turns.get(reading.turn)
+    return None if turn is None or turn.second_voice or reading.mixed else turn.speaker
+
+
+def short(name: str) -> str:
+    """A name as a plot has room for it."""
+    return name if len(name) <= SHORT_NAME else f"{name[: SHORT_NAME - 1].rstrip()}…"
 
 
 def sounds(label: str) -> str:
@@ -48,39 +63,57 @@ def clock(seconds: float) -> str:
     return f"{whole // 60}:{whole % 60:02d}"
 
 
-def cards(timeline: Timeline) -> list[Card]:
-    """One card a speaker, in order of their numbers."""
-    seconds: dict[int, float] = {}
+def cards(timeline: Timeline, recognised: Collection[int] = ()) -> list[Card]:
+    """One card a speaker, in order of their numbers. Who talks beneath another talks too."""
+    turns: dict[int, list[Turn]] = {}
     talking: set[int] = set()
     for turn in timeline.turns.values():
-        seconds[turn.speaker] = seconds.get(turn.speaker, 0.0) + turn.duration
+        turns.setdefault(turn.speaker, []).append(turn)
         if not turn.final and not timeline.ended and timeline.heard_until - turn.end < 1.0:
             talking.add(turn.speaker)
     newest: dict[int, EmotionReading] = {}
     for reading in reversed(timeline.readings):
-        if len(newest) == len(seconds):
+        if len(newest) == len(turns):
             break
-        speaker = timeline.speaker_of(reading)
+        speaker = whose_tone(reading, timeline)
         if speaker is not None:
             newest.setdefault(speaker, reading)
+    seconds = {speaker: _covered(spoken) for speaker, spoken in turns.items()}
     total = sum(seconds.values()) or 1.0
     return [
-        _card(speaker, newest.get(speaker), seconds[speaker], total, speaker in talking) for speaker in sorted(seconds)
+        Card(
+            speaker=speaker,
+            name=timeline.name_of(speaker),
+            given=timeline.names.get(speaker, ""),
+            recognised=speaker in recognised,
+            seconds=seconds[speaker],
+            share=seconds[speaker] / total,
+            speaking=speaker in talking,
+            **_tone(newest.get(speaker), turns[speaker]),
+        )
+        for speaker in sorted(turns)
     ]
 
 
-def _card(speaker: int, reading: EmotionReading | None, seconds: float, total: float, speaking: bool) -> Card:
-    card = Card(speaker=speaker, name=name_of(speaker), seconds=seconds, share=seconds / total, speaking=speaking)
+def _covered(turns: list[Turn]) -> float:
+    """Seconds in which at least one of the turns runs: two people who became one may have talked at once."""
+    covered, reached = 0.0, 0.0
+    for turn in sorted(turns, key=lambda turn: turn.start):
+        covered += max(0.0, turn.end - max(turn.start, reached))
+        reached = max(reached, turn.end)
+    return covered
+
+
+def _tone(reading: EmotionReading | None, turns: list[Turn]) -> dict[str, Any]:
+    """How somebody sounds, as fields of their card."""
     if reading is None:
-        return card
-    return card.model_copy(
-        update={
-            "label": reading.label,
-            "sounds": sounds(reading.label),
-            "confidence": reading.confidence,
-            "probabilities": list(reading.probabilities),
-        }
-    )
+        return {"sounds": "heard beneath others"} if all(turn.second_voice for turn in turns) else {}
+    return {
+        "label": reading.label,
+        "sounds": sounds(reading.label),
+        "confidence": reading.confidence,
+        "probabilities": list(reading.probabilities),
+    }
 
 
 def sentence(people: Iterable[Card]) -> str:
@@ -92,17 +125,26 @@ def sentence(people: Iterable[Card]) -> str:
 
 
 def read_aloud(turn: Turn, timeline: Timeline) -> str:
-    """A turn in a sentence: who, when, how it sounds."""
+    """A turn in a sentence or two: who, when, how it sounds, and what was said where that is known."""
+    words = said(timeline).get(turn.id)
+    quoted = f" Said: “{words}”" if words else ""
+    when = f"{clock(turn.start)} to {clock(turn.end)}"
+    return f"{timeline.name_of(turn.speaker)}, {when}: {_how(turn, timeline)}.{quoted}"
+
+
+def _how(turn: Turn, timeline: Timeline) -> str:
+    if turn.second_voice:
+        return f"{BENEATH}. {AT_ONCE.capitalize()}: {UNTOLD}"
+    readings = [reading for reading in timeline.readings if reading.turn == turn.id]
     seconds: dict[str, float] = {}
-    for reading in timeline.readings:
-        if reading.turn == turn.id:
+    for reading in readings:
+        if not reading.mixed:
             seconds[reading.label] = seconds.get(reading.label, 0.0) + reading.duration
-    how = "nothing read yet"
-    if seconds:
-        label = max(seconds, key=lambda name: seconds[name])
-        mostly = "mostly " if len(seconds) > 1 else ""
-        how = f"{mostly}{sounds(label)}"
-    return f"{name_of(turn.speaker)}, {clock(turn.start)} to {clock(turn.end)}: {how}."
+    if not seconds:
+        return f"{AT_ONCE}: {UNTOLD}" if readings else "nothing read yet"
+    label = max(seconds, key=lambda name: seconds[name])
+    mostly = "mostly " if len(seconds) > 1 else ""
+    return f"{mostly}{sounds(label)}"
 
 
 def beside(timeline: Timeline, current: int | None, step: int) -> Turn | None:

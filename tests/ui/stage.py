@@ -19,7 +19,7 @@ from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 
 from pipeline.events import Event
-from pipeline.session import Role, UnknownSession
+from pipeline.session import NewSession, Role, SessionRecord, SessionRequest, UnknownSession
 from pipeline.store import SessionStore, connect
 from tests.ui.conversation import ended, hops
 from ui.settings import PageSettings
@@ -69,6 +69,7 @@ class Backend:
         self.refuse: tuple[int, str] | None = None
         self._script = list(hops(seconds))
         self._played = 0
+        self._after_end = len(self._script) + 1  # steps count up
         self._loop = asyncio.new_event_loop()
         self._ready = threading.Event()
         self._server: Server | None = None
@@ -83,6 +84,28 @@ class Backend:
         asyncio.run_coroutine_threadsafe(self._close(), self._loop).result(10)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(10)
+
+    def held(self, seconds: float = 30.0, *more: Event) -> NewSession:
+        """A session in which the conversation has been, and ended, with what else was heard in it."""
+
+        async def hold() -> NewSession:
+            session = await self.store.create(SessionRequest(purpose="research", consent=True))
+            heard = [event for hop in hops(seconds) for event in hop]
+            await self.store.publish(session.id, 1, [*heard, *more, ended(seconds)])
+            await self.store.stop(session.id)
+            return session
+
+        return asyncio.run_coroutine_threadsafe(hold(), self._loop).result(10)
+
+    def tell(self, session: str, *events: Event) -> None:
+        """Publish what comes after the end."""
+        self._after_end += 1
+        telling = self.store.publish(session, self._after_end, events)
+        assert asyncio.run_coroutine_threadsafe(telling, self._loop).result(10)
+
+    def record(self, session: str) -> SessionRecord:
+        """What the store knows of a session."""
+        return asyncio.run_coroutine_threadsafe(self.store.record(session), self._loop).result(10)
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)

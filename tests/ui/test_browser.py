@@ -58,7 +58,7 @@ def test_record_lose_the_line_stop_and_watch(
     expect(page.locator("#meter")).to_have_attribute("aria-valuenow", re.compile(r"[1-9]\d*"))
     expect(page.locator("#title")).to_have_text("<img src=x onerror=alert(1)> & co")
     expect(page.locator("#behind")).to_contain_text("s behind")
-    expect(page.get_by_role("button", name="Speaker 2")).to_contain_text("% of the talk")
+    expect(page.locator(".who").filter(has_text="Speaker 2")).to_contain_text("% of the talk")
     wait(page, "d.speakers >= 2", 40)
     page.get_by_role("button", name="Stop recording").click()
     wait(page, "d.state === 'ended' && d.recorder === 'stopped'")
@@ -268,6 +268,21 @@ def test_microphone_refused(browser: Browser, page_url: str) -> None:
     expect(page.get_by_role("alert")).to_contain_text("The browser did not allow the microphone.")
     assert "session=" not in page.url, "nothing was created for a recording that never began"
     context.close()
+
+
+def test_who_agrees_knows_who_else_will_hear_it(
+    context: BrowserContext, backend: Backend, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TONETRACK_DIARISER", "google")
+    sentence = "Sound is sent to Google to tell the speakers apart."
+    page = context.new_page()
+    settings = PageSettings(redis_url=SecretStr(redis_url), ui_port=free_port(), port=backend.port)
+    with running_page(settings) as url:
+        page.goto(url)
+        expect(page.locator("#setup")).to_contain_text(sentence)
+        session = backend.held(5)
+        page.goto(f"{url}/?session={session.id}#{session.viewer_key}")
+        expect(page.locator("#facts-text")).to_contain_text(sentence)
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
@@ -12,8 +12,11 @@ from bokeh.document import Document
 from pydantic import SecretStr
 from redis.exceptions import RedisError
 
+from pipeline.events import SpeakerNamed, SpeakersMerged, WordsHeard
 from pipeline.session import NewSession, SessionRequest
+from pipeline.timeline import Word
 from tests.service import running_redis
+from tests.ui.conversation import hops
 from ui.feed import Hub
 from ui.page import Page
 from ui.settings import PageSettings
@@ -32,6 +35,14 @@ class Asked(Page):
     async def ask(self, **command: object) -> str:
         await self._obey(json.dumps(command))
         return str(self.answers[-1]["name"]) if self.answers else ""
+
+
+async def drawn(page: Asked, condition: Callable[[], bool]) -> None:
+    """Wait until the feed has come so far, and draw it; without a browser nothing else would."""
+    async with asyncio.timeout(5):
+        while not condition():
+            await asyncio.sleep(0.02)
+    page._draw()
 
 
 @pytest.fixture
@@ -82,6 +93,71 @@ async def test_two_quick_opens_leave_one_feed(page: Asked, session: NewSession) 
     assert [answer["name"] for answer in page.answers] == ["opened", "opened"]
     page._close_feed()
     assert not page.hub._feeds
+
+
+async def test_how_many_will_talk_is_told_where_it_is_known(page: Asked) -> None:
+    declared = {"ask": "create", "purpose": "research", "consent": True}
+    for n, (people, expected) in enumerate([(3, 3), (None, None)]):
+        assert await page.ask(n=n, people=people, **declared) == "created"
+        record = await page.hub.store.record(str(page.answers[-1]["session"]))
+        assert (record.min_speakers, record.max_speakers) == (expected, expected)
+    assert await page.ask(n=3, people=100, **declared) == "trouble"
+
+
+async def test_whoever_is_selected_stays_so_under_the_number_that_they_turn_out_to_have(
+    page: Asked, session: NewSession
+) -> None:
+    """The panels jumped to somebody else."""
+    heard = [event for hop in hops(60) for event in hop]
+    await page.hub.store.publish(session.id, 1, heard)
+    await page.ask(n=1, ask="open", session=session.id, key=session.viewer_key)
+    await drawn(page, lambda: page.feed is not None and page.feed.timeline.speakers == [1, 2, 3])
+    await page.ask(n=2, ask="step", by=-1)
+    turn = page.turn
+    page.selected = 3
+    await page.hub.store.publish(session.id, 2, [SpeakersMerged(kept=2, merged=3)])
+    await drawn(page, lambda: page.feed is not None and page.feed.timeline.speakers == [1, 2])
+    assert page.selected == 2
+    assert page.turn == turn
+    assert [card["speaker"] for card in json.loads(page.bridge.people)] == [1, 2]
+
+
+async def test_names_and_words_are_shown_and_handed_over(page: Asked, session: NewSession) -> None:
+    words = (Word(start=1.5, end=2, text="well", speaker=2),)
+    more = [SpeakerNamed(speaker=2, name="Anna"), WordsHeard(since=0, until=5, words=words)]
+    await page.hub.store.publish(session.id, 1, [*(event for hop in hops(20) for event in hop), *more])
+    await page.ask(n=1, ask="open", session=session.id, key=session.viewer_key)
+    await drawn(page, lambda: page.feed is not None and page.feed.record is not None and page.feed.caught_up)
+    assert json.loads(page.bridge.said) == [{"turn": 0, "speaker": 2, "name": "Anna", "start": 1.0, "text": "well"}]
+    assert [card["name"] for card in json.loads(page.bridge.people)] == ["Speaker 1", "Anna"]
+    assert await page.ask(n=2, ask="download") == "download"
+    told = json.loads(str(page.answers[-1]["text"]))
+    assert told["names"] == {"2": "Anna"}
+    assert [word["text"] for word in told["words"]] == ["well"]
+
+
+@pytest.mark.parametrize(
+    ("server", "asked", "expected"),
+    [("local", None, "local"), ("google", None, "google"), ("local", "google", "google"), ("google", "local", "local")],
+)
+async def test_who_tells_speakers_apart_is_the_sessions_choice_or_else_the_servers(
+    page: Asked, server: str, asked: str | None, expected: str
+) -> None:
+    page.hub.settings = page.hub.settings.model_copy(update={"diariser": server})
+    assert page.session_state()["diariser"] == server, "who is about to agree must know"
+    request = SessionRequest.model_validate({"purpose": "research", "consent": True, "diariser": asked})
+    session = await page.hub.store.create(request)
+    await page.ask(n=1, ask="open", session=session.id, key=session.viewer_key)
+    await drawn(page, lambda: page.feed is not None and page.feed.record is not None)
+    assert page.session_state()["diariser"] == expected
+
+
+@pytest.mark.parametrize(
+    ("api_url", "source"),
+    [("", "*:8123"), ("https://api.example.org", "https://api.example.org"), ("http://x:9/tone/", "http://x:9")],
+)
+def test_the_pages_scripts_may_ask_the_api_and_nobody_else(api_url: str, source: str) -> None:
+    assert PageSettings(redis_url=SecretStr("redis://x"), port=8123, api_url=api_url).api_source == source
 
 
 async def test_a_store_that_is_away_is_said(page: Asked, session: NewSession, monkeypatch: pytest.MonkeyPatch) -> None:

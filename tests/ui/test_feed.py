@@ -10,13 +10,22 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from pipeline.events import EmotionRead, Event, HopHeard, TurnUpdated, Warned
+from pipeline.events import (
+    EmotionRead,
+    Event,
+    HopHeard,
+    SpeakerNamed,
+    SpeakersMerged,
+    TurnUpdated,
+    Warned,
+    WordsHeard,
+)
 from pipeline.session import SessionRequest
 from pipeline.store import SessionStore, connect
-from pipeline.timeline import Timeline, Turn
+from pipeline.timeline import Timeline, Turn, Word
 from tests.service import running_redis
 from tests.ui.conversation import ended, hops, reading
-from ui.feed import Changes, Feed, Hub, fold
+from ui.feed import Changes, Feed, Hub, fold, recognised_after
 from ui.settings import PageSettings
 
 
@@ -52,6 +61,55 @@ def test_merging_and_revising_rewrite_the_past() -> None:
     rewritten = [type(event).__name__ for event in all_events(60) if fold(event, timeline).rewritten]
     assert rewritten == ["SpeakersMerged", "TurnRevised"]
     assert timeline.speakers == [1, 2, 3]
+
+
+def test_a_name_is_drawn_everywhere_and_words_only_where_they_are_read() -> None:
+    timeline = Timeline()
+    assert fold(SpeakerNamed(speaker=1, name="Anna"), timeline) == Changes(rewritten=True)
+    heard = WordsHeard(since=0, until=1, words=(Word(start=0, end=1, text="so"),))
+    assert fold(heard, timeline) == Changes(words=True)
+    assert timeline.name_of(1) == "Anna"
+
+
+def test_a_turn_that_turns_out_to_begin_elsewhere_or_beneath_another_rewrites_the_past() -> None:
+    timeline = Timeline()
+    turn = Turn(id=0, speaker=1, start=1, end=2)
+    fold(TurnUpdated(turn=turn), timeline)
+    assert fold(TurnUpdated(turn=turn.model_copy(update={"start": 0.5})), timeline).rewritten
+    assert fold(TurnUpdated(turn=turn.model_copy(update={"start": 0.5, "second_voice": True})), timeline).rewritten
+
+
+def test_whoever_was_merged_is_found_under_the_new_number() -> None:
+    timeline = Timeline()
+    changes = fold(SpeakersMerged(kept=2, merged=4), timeline)
+    changes.add(fold(SpeakersMerged(kept=1, merged=2), timeline))
+    assert [changes.now_called(speaker) for speaker in (1, 2, 3, 4, None)] == [1, 1, 3, 1, None]
+
+
+@pytest.mark.parametrize(
+    ("events", "recognised"),
+    [
+        ([SpeakerNamed(speaker=1, name="Anna", by="voice")], {1}),
+        ([SpeakerNamed(speaker=1, name="Anna")], set()),
+        ([SpeakerNamed(speaker=1, name="Anna", by="voice"), SpeakerNamed(speaker=1, name="Anne")], set()),
+        ([SpeakerNamed(speaker=1, name="Anna", by="voice"), SpeakerNamed(speaker=1, name="", by="voice")], set()),
+        ([SpeakerNamed(speaker=2, name="Anna", by="voice"), SpeakersMerged(kept=1, merged=2)], {1}),
+        (
+            [
+                SpeakerNamed(speaker=1, name="Berta"),
+                SpeakerNamed(speaker=2, name="Anna", by="voice"),
+                SpeakersMerged(kept=1, merged=2),
+            ],
+            set(),
+        ),
+    ],
+)
+def test_a_name_is_a_voices_until_somebody_says_otherwise(events: list[Event], recognised: set[int]) -> None:
+    timeline, known = Timeline(), frozenset[int]()
+    for event in events:
+        known = recognised_after(event, timeline, known)
+        event.apply(timeline)
+    assert known == recognised
 
 
 def test_joined_changes_keep_everything() -> None:
@@ -98,6 +156,33 @@ async def test_one_reader_serves_all_documents_and_late_ones_see_the_past(settin
     hub.leave(feed, first.append)
     hub.leave(feed, second.append)
     assert hub.join(session, first.append) is not feed, "the last to leave stopped the reader"
+    await hub.close()
+    await redis.aclose()
+
+
+async def test_corrections_after_the_end_reach_pages_that_are_open_and_those_that_open_later(
+    settings: PageSettings,
+) -> None:
+    hub = Hub(settings)
+    redis = connect(settings.redis_url.get_secret_value())
+    store = SessionStore(redis, retention=60)
+    session = (await store.create(SessionRequest(purpose="research", consent=True))).id
+    await store.publish(session, 1, [*all_events(20), ended(20)])
+    heard: list[Changes] = []
+    feed = hub.join(session, heard.append)
+    await until(lambda: feed.timeline.ended)
+    await store.publish(session, 2, [SpeakerNamed(speaker=2, name="Anna", by="voice")])
+    await until(lambda: feed.timeline.names == {2: "Anna"})
+    assert feed.recognised == {2}
+    await store.publish(session, 3, [SpeakersMerged(kept=2, merged=1)])
+    await until(lambda: feed.timeline.speakers == [2])
+    assert heard[-1].merged == {1: 2}
+    assert feed.timeline.ended
+
+    hub.leave(feed, heard.append)
+    late = hub.join(session, heard.append)
+    await until(lambda: late.timeline.ended)
+    assert (late.timeline.names, late.timeline.speakers, late.recognised) == ({2: "Anna"}, [2], {2})
     await hub.close()
     await redis.aclose()
 

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import random
 from typing import Any
 
 import pytest
-from bokeh.models import ColumnDataSource
+from bokeh.models import ColumnDataSource, HoverTool
 
-from pipeline.timeline import EMOTIONS, UNSURE, Timeline, Turn
-from tests.ui.conversation import hops
+from pipeline.events import EmotionRead, Event, HopHeard, SpeakerNamed, SpeakersMerged, TurnUpdated, WordsHeard
+from pipeline.timeline import EMOTIONS, UNSURE, Timeline, Turn, Word
+from tests.ui.conversation import hops, reading
 from ui.feed import Changes, fold
 from ui.palette import DARK, LABELS, LIGHT, STACK
 from ui.summary import beside, cards, clock, read_aloud, sentence
 from ui.views.moods import LABEL_GAP, Moods, apart
 from ui.views.probabilities import Probabilities
-from ui.views.ribbons import Ribbons, opacity
+from ui.views.ribbons import EXCERPT, Ribbons, opacity
 from ui.views.window import LONGEST, SHORTEST, Window
 
 SECONDS = 60
@@ -37,6 +39,129 @@ def columns(source: ColumnDataSource) -> dict[str, list[Any]]:
     return {name: [str(value) for value in values] for name, values in source.data.items()}
 
 
+def lanes(ribbons: Ribbons) -> dict[float, str]:
+    return {at: label.text for at, label in ribbons.figure.yaxis.major_label_overrides.items()}
+
+
+def two_at_once() -> list[Event]:
+    """Ten seconds of one person, two of which another talks beneath."""
+    chance = random.Random(5)
+    events: list[Event] = []
+    for second in range(10):
+        events.append(TurnUpdated(turn=Turn(id=0, speaker=1, start=0, end=second + 1, final=second == 9)))
+        if 4 <= second < 6:
+            beneath = Turn(id=1, speaker=2, start=4, end=second + 1, final=second == 5, second_voice=True)
+            events.append(TurnUpdated(turn=beneath))
+            # No reading should come of such a turn; if one does, it must not be anybody's.
+            events.append(EmotionRead(reading=reading(1, second, second + 1, "angry", chance)))
+        heard = reading(0, second, second + 1, "sad", chance)
+        events.append(EmotionRead(reading=heard.model_copy(update={"mixed": 4 <= second < 6})))
+        events.append(HopHeard(heard_until=second + 1, speech=True))
+    return events
+
+
+def told(events: list[Event], *views: Any) -> Timeline:
+    """Draw events one by one."""
+    timeline = Timeline()
+    for event in events:
+        changes = fold(event, timeline)
+        for view in views:
+            view.draw(timeline, changes, 1)
+    return timeline
+
+
+def test_where_two_talk_at_once_nobody_gets_an_emotion() -> None:
+    grown, whole, probabilities, moods = Ribbons(Window()), Ribbons(Window()), Probabilities(Window()), Moods()
+    timeline = told(two_at_once(), grown, probabilities)
+    whole.draw(timeline, Changes(rewritten=True), 1)
+    for bars in ("_bars", "_unsure", "_mixed", "_beneath", "_outlines"):
+        assert columns(getattr(grown, bars).source) == columns(getattr(whole, bars).source)
+    assert columns(grown._slices) == columns(whole._slices)
+
+    assert list(grown._mixed.source.data["left"]) == [4.0]
+    assert list(grown._mixed.source.data["right"]) == [6.0]
+    (low,) = grown._beneath.source.data["top"]
+    assert low < -1, "a turn beneath another lies in the lower half of its lane"
+    assert list(grown._beneath.source.data["who"]) == ["Speaker 2"]
+    assert list(grown._outlines.source.data["left"]) == [0.0]
+    assert "angry" not in grown._bars.source.data["label"]
+    assert grown._slices.data["left"] == [0, 1, 2, 3, 6, 7, 8, 9]
+
+    assert 5 not in probabilities._source.data["at"], "the areas fall to zero while two talk"
+    moods.draw(timeline, 1)
+    assert moods._dots.data["name"] == ["Speaker 1"]
+
+
+def test_who_talks_beneath_another_talks_but_sounds_like_nothing() -> None:
+    timeline = told(two_at_once())
+    first, second = cards(timeline)
+    assert (first.label, first.seconds) == ("sad", 10)
+    assert (second.label, second.seconds, second.probabilities) == ("", 2, [])
+    assert second.sounds == "heard beneath others"
+    assert second.share == pytest.approx(2 / 12)
+    assert sentence([first, second]) == "Speaker 1 sounds sad."
+    assert read_aloud(timeline.turns[1], timeline) == (
+        "Speaker 2, 0:04 to 0:06: talks beneath another. Two talk at once: whose tone it is cannot be told."
+    )
+    assert read_aloud(timeline.turns[0], timeline) == "Speaker 1, 0:00 to 0:10: sounds sad."
+
+    fold(SpeakersMerged(kept=1, merged=2), timeline)
+    (only,) = cards(timeline)
+    assert only.seconds == 10, "the same two seconds were counted twice"
+
+
+def test_a_turn_that_turns_out_to_lie_beneath_another_is_drawn_anew() -> None:
+    ribbons = Ribbons(Window())
+    turn = Turn(id=0, speaker=1, start=0, end=2)
+    events: list[Event] = [TurnUpdated(turn=turn), TurnUpdated(turn=turn.model_copy(update={"second_voice": True}))]
+    told(events, ribbons)
+    assert list(ribbons._outlines.source.data["left"]) == []
+    assert list(ribbons._beneath.source.data["left"]) == [0.0]
+
+
+def test_names_stand_wherever_a_number_stood() -> None:
+    ribbons, moods = Ribbons(Window()), Moods()
+    named = SpeakerNamed(speaker=1, name="Anna")
+    long = SpeakerNamed(speaker=2, name="Katharina von Sonnenfeld")
+    timeline = told([*two_at_once(), named, long], ribbons)
+    moods.draw(timeline, 1)
+    people = cards(timeline, recognised={2})
+    assert [(card.name, card.given, card.recognised) for card in people] == [
+        ("Anna", "Anna", False),
+        ("Katharina von Sonnenfeld", "Katharina von Sonnenfeld", True),
+    ]
+    assert lanes(ribbons) == {0: "Anna", -1: "Katharina von…"}
+    assert set(ribbons._slices.data["who"]) == {"Anna"}
+    assert list(ribbons._beneath.source.data["who"]) == ["Katharina von Sonnenfeld"]
+    assert moods._dots.data["name"] == ["Anna"]
+    assert sentence(people) == "Anna sounds sad."
+    assert read_aloud(timeline.turns[0], timeline).startswith("Anna, 0:00")
+
+    fold(SpeakerNamed(speaker=1, name=""), timeline)
+    ribbons.draw(timeline, Changes(rewritten=True), 1)
+    assert lanes(ribbons)[0] == "Speaker 1"
+    assert cards(timeline)[0].given == ""
+
+
+def test_hovering_tells_the_words_of_a_turn() -> None:
+    ribbons = Ribbons(Window())
+    words = (Word(start=0, end=0.5, text="good", speaker=1), Word(start=0.5, end=1, text="morning", speaker=1))
+    heard = WordsHeard(since=0, until=2, words=words)
+    timeline = told([*two_at_once(), heard], ribbons)
+    assert ribbons._said.data == {"turn": [0], "text": ["good morning"]}
+    assert set(ribbons._slices.data["turn"]) == {0}
+    assert read_aloud(timeline.turns[0], timeline).endswith(": sounds sad. Said: “good morning”")
+    endless = words[0].model_copy(update={"text": "x" * 5_000})
+    told([*two_at_once(), WordsHeard(since=0, until=2, words=(endless,))], ribbons)
+    assert len(ribbons._said.data["text"][0]) == EXCERPT
+
+
+def test_no_tooltip_takes_text_for_html() -> None:
+    hovers = [tool for tool in Ribbons(Window()).figure.tools if isinstance(tool, HoverTool)]
+    assert len(hovers) == 3
+    assert not any("safe" in str(hover.tooltips) for hover in hovers)
+
+
 def test_ribbons_drawn_bit_by_bit_are_those_drawn_at_once() -> None:
     grown, whole = Ribbons(Window()), Ribbons(Window())
     timeline = listen(SECONDS, grown)
@@ -45,7 +170,7 @@ def test_ribbons_drawn_bit_by_bit_are_those_drawn_at_once() -> None:
     assert columns(grown._bars.source) == columns(whole._bars.source)
     assert columns(grown._outlines.source) == columns(whole._outlines.source)
     assert len(grown._slices.data["left"]) == len(timeline.readings)
-    assert grown.figure.yaxis.major_label_overrides == {0: "Speaker 1", -1: "Speaker 2", -2: "Speaker 3"}
+    assert lanes(grown) == {0: "Speaker 1", -1: "Speaker 2", -2: "Speaker 3"}
 
 
 def test_bars_cover_exactly_what_was_read() -> None:

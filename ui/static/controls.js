@@ -1,7 +1,8 @@
 /** The page's own elements: what they ask for, and what they show. */
 
+import {clock, write} from "./elements.js"
 import {webmSupported} from "./microphone.js"
-import {clock} from "./people.js"
+import * as say from "./sentences.js"
 
 const $ = (id) => document.getElementById(id)
 
@@ -10,8 +11,10 @@ const STATES = {
   denied: "Not shown", unknown: "Not found", erased: "Erased",
 }
 
-/** Purpose, consent and name as declared so far. */
-export const declaration = () => ({purpose: $("purpose").value, consent: $("agreed").checked, name: $("name").value})
+/** Purpose, consent and name as declared so far, and how many people will talk. */
+export const declaration = () => ({
+  purpose: $("purpose").value, consent: $("agreed").checked, name: $("name").value, people: Number($("talkers").value) || null,
+})
 
 export const codec = () => document.querySelector("[name=codec]:checked").value
 
@@ -42,7 +45,7 @@ export function wire(act) {
 function press(event, act) {
   const busy = event.target.closest("input, select, textarea, dialog, [contenteditable]")
   if (busy || event.ctrlKey || event.metaKey || event.altKey) return
-  if (event.code === "Space" && !event.target.closest("button, a, summary")) {
+  if (event.code === "Space" && !event.target.closest("button, a, summary, #lines")) {
     event.preventDefault()
     if (!event.repeat) act.press()
   } else if (event.key === "ArrowLeft" || event.key === "ArrowRight") {
@@ -150,6 +153,9 @@ export function showLevel(level) {
 
 export function showFacts(session) {
   const known = Boolean(session.purpose) && session.state !== "erased"
+  const elsewhere = session.diariser === "google" ? say.GOOGLE : ""
+  write($("elsewhere"), elsewhere)
+  $("elsewhere").hidden = !elsewhere
   $("setup").hidden = session.state !== "ready"
   $("consent").hidden = !known && session.state !== "ready"
   $("facts").hidden = !known
@@ -161,7 +167,8 @@ export function showFacts(session) {
   const purpose = session.purpose.charAt(0).toUpperCase() + session.purpose.slice(1)
   $("facts-text").textContent =
     `${purpose} · everyone agreed ${today ? "at" : "on"} ${when}. The sound is erased when the recording is finished, at ` +
-    `the latest ten minutes after the recorder has gone; results in ${duration(session.expiresIn)}.`
+    `the latest ten minutes after the recorder has gone; results in ${duration(session.expiresIn)}.` +
+    (elsewhere && ` ${elsewhere}`)
 }
 
 function duration(seconds) {

@@ -12,7 +12,7 @@ export class Link extends EventTarget {
   up = false
   attempt = 0
 
-  /** Dispatches `up`, `down`, and one event a bridge property with its value: session, people, summary, reply. */
+  /** Dispatches `up`, `down`, and one event a bridge property with its value: session, people, said, summary, reply. */
   async start() {
     await this.embed(JSON.parse(document.getElementById("document").textContent))
   }
@@ -64,7 +64,7 @@ export class Link extends EventTarget {
     this.up = true
     this.attempt = 0
     const {properties} = this.bridge
-    for (const name of ["session", "people", "summary", "reply"]) {
+    for (const name of ["session", "people", "said", "summary", "reply"]) {
       properties[name].change.connect(() => this.tell(name))
     }
     this.dispatchEvent(new Event("up"))

@@ -1,5 +1,6 @@
 /** Joins the page's parts: document, recorder, controls. What the page shows is worked out anew in `show`. */
 
+import * as api from "./api.js"
 import * as controls from "./controls.js"
 import * as keys from "./keys.js"
 import {Link} from "./link.js"
@@ -7,6 +8,7 @@ import {permitted} from "./microphone.js"
 import * as people from "./people.js"
 import {Recorder} from "./recorder.js"
 import * as say from "./sentences.js"
+import * as transcript from "./transcript.js"
 
 const SUMMARY_EVERY = 10_000 // ms between readings aloud of who sounds how
 const OPEN_AGAIN = 3_000 // ms until a session that could not be opened is asked for again
@@ -19,16 +21,7 @@ let session = {state: "loading"} // what the document says of it
 let cards = []
 let trouble = "" // why what was asked for last did not come to pass
 
-function audioUrl(id) {
-  const {apiUrl, apiPort} = root.dataset
-  const secure = location.protocol === "https:"
-  const base = apiUrl || `${location.protocol}//${location.hostname}:${apiPort}`
-  const url = new URL(`${base.replace(/\/$/, "")}/v1/sessions/${encodeURIComponent(id)}/audio`)
-  url.protocol = url.protocol === "https:" || (secure && !apiUrl) ? "wss:" : "ws:"
-  return url.href
-}
-
-const address = () => ({url: audioUrl(mine.session), key: mine.recorderKey})
+const address = () => ({url: api.audioUrl(mine.session), key: mine.recorderKey})
 
 /** Ask the document; its answer, or null where the notice says why there is none. */
 async function ask(name, fields) {
@@ -125,6 +118,10 @@ function empty() {
   return session.stopped ? say.NOBODY : say.NOT_YET
 }
 
+function drawPeople() {
+  people.draw(cards, session.selected, session.role === "recorder" && Boolean(mine?.recorderKey))
+}
+
 function show() {
   const isRecorder = session.role === "recorder"
   Object.assign(root.dataset, {
@@ -160,14 +157,15 @@ link.addEventListener("session", ({detail}) => {
     document.getElementById("turn").textContent = ""
     read("")
   }
-  people.draw(cards, session.selected, (speaker) => link.ask("select", {speaker}))
+  drawPeople()
   show()
 })
 link.addEventListener("people", ({detail}) => {
   cards = detail
-  people.draw(cards, session.selected, (speaker) => link.ask("select", {speaker}))
+  drawPeople()
   show()
 })
+link.addEventListener("said", ({detail}) => transcript.draw(detail))
 
 let readAt = 0
 let reading
@@ -191,6 +189,11 @@ addEventListener("beforeunload", (event) => {
   if (recorder.active || recorder.unsent) event.preventDefault()
 })
 
+people.wire({
+  choose: (speaker) => link.ask("select", {speaker}),
+  rename: (speaker, name) => api.rename(mine, speaker, name),
+  merge: (speaker, into) => api.merge(mine, speaker, into),
+})
 controls.wire({
   press,
   step,

@@ -1,13 +1,11 @@
 /** The people cards and the newest probabilities. All text goes in as text, never as HTML. */
 
-const EMOTIONS = ["angry", "calm", "disgust", "fear", "happy", "neutral", "sad", "surprise"]
-const element = (id) => document.getElementById(id)
+import {Corrector} from "./corrector.js"
+import {clock, element, make} from "./elements.js"
 
-function make(tag, properties = {}, ...children) {
-  const node = Object.assign(document.createElement(tag), properties)
-  node.append(...children)
-  return node
-}
+const EMOTIONS = ["angry", "calm", "disgust", "fear", "happy", "neutral", "sad", "surprise"]
+const cards = new Map() // by speaker: the item, and who corrects it
+let act = {}
 
 function swatch(emotion) {
   const mark = make("i", {className: "swatch"})
@@ -15,41 +13,60 @@ function swatch(emotion) {
   return mark
 }
 
-/** m:ss */
-export function clock(seconds) {
-  const whole = Math.floor(seconds)
-  return `${Math.floor(whole / 60)}:${String(whole % 60).padStart(2, "0")}`
+/** What the cards ask for: choose(speaker), rename(speaker, name), merge(speaker, into); the last two may throw. */
+export function wire(actions) {
+  act = actions
 }
 
-/** Draw everyone; cards stay the same elements, so that focus stays where it is. */
-export function draw(people, selected, choose) {
+/** Draw everyone; cards stay the same elements, so that focus and what is being written stay where they are. */
+export function draw(people, selected, mayCorrect) {
   const list = element("cards")
-  while (list.children.length > people.length) list.lastChild.remove()
+  for (const [speaker, {item}] of cards) {
+    if (people.some((person) => person.speaker === speaker)) continue
+    const held = item.contains(document.activeElement)
+    item.remove()
+    cards.delete(speaker)
+    if (held) element("people").focus()
+  }
   people.forEach((person, index) => {
-    if (!list.children[index]) list.append(make("li", {}, blank(choose)))
-    fill(list.children[index].firstChild, person, person.speaker === selected)
+    if (!cards.has(person.speaker)) cards.set(person.speaker, blank(person.speaker))
+    const {item, corrector} = cards.get(person.speaker)
+    if (list.children[index] !== item) list.insertBefore(item, list.children[index] ?? null)
+    item.classList.toggle("chosen", person.speaker === selected)
+    fill(item.firstChild, person, person.speaker === selected)
+    corrector.show(person, people.filter((other) => other !== person), mayCorrect)
   })
   const person = people.find(({speaker}) => speaker === selected)
   element("probabilities-title").textContent = person?.name ?? "One person"
   drawValues(person?.probabilities ?? [])
 }
 
-function blank(choose) {
+function blank(speaker) {
   const card = make("button", {type: "button", className: "who"})
   const how = make("span", {className: "how"}, swatch(""), make("span"))
   card.append(make("span", {className: "line"}, make("b"), how))
+  card.append(make("small", {className: "recognised", textContent: "recognised by voice"}))
   card.append(make("span", {className: "line"}, make("small"), make("small")))
   card.append(make("span", {className: "bar", ariaHidden: "true"}, make("i")))
-  card.onclick = () => choose(Number(card.dataset.speaker))
-  return card
+  card.onclick = () => act.choose(speaker)
+  const corrector = new Corrector({
+    rename: (name) => act.rename(speaker, name),
+    merge: async (into) => {
+      await act.merge(speaker, into)
+      act.choose(into)
+      cards.get(into)?.item.firstChild.focus()
+    },
+  })
+  return {item: make("li", {}, card, corrector.root), corrector}
 }
 
 function fill(card, person, chosen) {
   const [name, how] = card.children[0].children
-  const [talk, confidence] = card.children[1].children
-  card.dataset.speaker = person.speaker
+  const [talk, confidence] = card.children[2].children
   card.setAttribute("aria-pressed", String(chosen))
   name.textContent = person.name
+  name.title = person.name
+  card.children[1].hidden = !person.recognised
   how.firstChild.dataset.emotion = person.label
   how.lastChild.textContent = person.sounds
   const share = Math.round(person.share * 100)
@@ -64,4 +81,3 @@ function drawValues(probabilities) {
   list.replaceChildren(...pairs.map(([emotion, value]) =>
     make("li", {}, swatch(emotion), emotion, make("b", {textContent: value.toFixed(2)}))))
 }
-

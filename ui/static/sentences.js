@@ -72,5 +72,26 @@ export function finishing({attempt, busy}, unsent) {
   return `${why} What was said is still being sent: please leave this page open.${kept(unsent)}`
 }
 
+/** A correction that may not have arrived. */
+export const NO_ANSWER = "ToneTrack does not answer, so this may not have been changed. Please try again."
+
+/** Why a correction was not taken; `detail` is the service's own sentence, where it has one. */
+export function refusedCorrection(status, detail) {
+  if (status === 401 || status === 403) return "The server does not accept this recorder's key any more."
+  if (status >= 500) return "ToneTrack cannot change this at the moment. Please try again."
+  return typeof detail === "string" && detail ? detail : "This could not be changed."
+}
+
+export const renamed = (speaker, name) => (name ? `${speaker} is now called ${name}.` : `${speaker} has no name any more.`)
+export const merged = (person, into) => `${person} and ${into} are now one person.`
+
+/** What a merge does; `name` is what both are called afterwards, where that is new. */
+export const merging = (person, into, name) =>
+  `All that ${person} has said, and will say, then belongs to ${into}, for everyone who watches: one lane, one card` +
+  `${name ? `, called ${name}` : ""}. This cannot be undone.`
+
+/** Another company hears it. */
+export const GOOGLE = "Sound is sent to Google to tell the speakers apart."
+
 /** Why a session is not shown; empty when it is. */
 export const refusal = (state) => SESSION[state] ?? ""

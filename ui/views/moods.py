@@ -10,7 +10,7 @@ from bokeh.plotting import figure
 
 from pipeline.timeline import EmotionReading, Timeline
 from ui.palette import Palette
-from ui.summary import name_of
+from ui.summary import short, whose_tone
 
 TRAIL_SECONDS = 60.0
 SMOOTHING = 0.3  # weight of each new reading in the place shown: half a second of voice is no mood
@@ -76,7 +76,7 @@ class Moods:
                 for name, value in zip(trails, (*start, *end, round(0.5 * (1 - age), 3)), strict=True):
                     trails[name].append(value)
             colour = self._palette.colour(readings[-1].label) if self._palette else "grey"
-            dot = (*points[-1], colour, name_of(speaker), 14 if speaker == selected else 10, 0.0)
+            dot = (*points[-1], colour, short(timeline.name_of(speaker)), 14 if speaker == selected else 10, 0.0)
             for name, entry in zip(dots, dot, strict=True):
                 dots[name].append(entry)
         dots["name_y"] = apart(dots["y"])
@@ -109,7 +109,7 @@ def _recent(timeline: Timeline, since: float) -> dict[int, list[EmotionReading]]
     for reading in reversed(timeline.readings):
         if reading.end <= since:
             break
-        speaker = timeline.speaker_of(reading)
+        speaker = whose_tone(reading, timeline)
         if speaker is not None:
             recent.setdefault(speaker, []).insert(0, reading)
     return {speaker: recent[speaker] for speaker in sorted(recent)}

@@ -10,7 +10,7 @@ from bokeh.plotting import figure
 from pipeline.timeline import EMOTIONS, EmotionReading, Timeline
 from ui.feed import Changes
 from ui.palette import STACK, Palette
-from ui.summary import clock
+from ui.summary import clock, whose_tone
 from ui.views.tooltips import probability_tooltip
 from ui.views.window import Window, clock_formatter, clock_ticker
 
@@ -57,11 +57,16 @@ class Probabilities:
         if changes.rewritten or selected != self.speaker:
             self.speaker = selected
             self._end = None
-            self._source.data = self._points([] if selected is None else timeline.readings_of(selected))
+            self._source.data = self._points(self._own(timeline, timeline.readings))
             return
-        new = [reading for reading in changes.readings if timeline.speaker_of(reading) == self.speaker]
-        if new and self.speaker is not None:
+        if new := self._own(timeline, changes.readings):
             self._source.stream(self._points(new), rollover=ROLLOVER)
+
+    def _own(self, timeline: Timeline, readings: list[EmotionReading]) -> list[EmotionReading]:
+        """Those that tell the selected person's tone."""
+        if self.speaker is None:
+            return []
+        return [reading for reading in readings if whose_tone(reading, timeline) == self.speaker]
 
     def _points(self, readings: list[EmotionReading]) -> Columns:
         """A point at each reading's end; around a pause the areas fall to zero and rise again."""

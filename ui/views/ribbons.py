@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from bokeh.models import (
     CategoricalColorMapper,
     ColumnDataSource,
     FixedTicker,
-    HoverTool,
     PanTool,
+    PlainText,
     Range1d,
     ResetTool,
     WheelZoomTool,
@@ -22,19 +23,25 @@ from pipeline.timeline import EMOTIONS, UNSURE, EmotionReading, Timeline, Turn
 from pipeline.timeline import Span as TimeSpan
 from ui.feed import Changes
 from ui.palette import LABELS, Palette
-from ui.summary import basis, clock, name_of, sounds
+from ui.summary import basis, clock, short, sounds, whose_tone
+from ui.transcript import said
 from ui.views.bars import Bars, Row
-from ui.views.tooltips import reading_tooltip
+from ui.views.tooltips import at_once_hover, beneath_hover, reading_hover
 from ui.views.window import Window, clock_formatter, clock_ticker
 
 ROLLOVER = 20_000  # slices kept in a document: some five hours at one a second
 LANE_PIXELS, FRAME_PIXELS = 56, 58
 TOP = 0.72  # of the first lane: half a lane, and room for the word above the line of now
 HALF = 0.33  # of a lane's height, half a ribbon's
+BENEATH_HEIGHT = 0.26  # of a turn beneath another, which lies low
+EXCERPT = 240  # letters of what was said that a tooltip shows
 
 Columns = dict[str, Any]
-BAR_COLUMNS = ("left", "right", "top", "bottom", "label", "alpha")
-SLICE_COLUMNS = ("left", "right", "top", "bottom", "who", "sounds", "when", "basis")
+PLACE_COLUMNS = ("left", "right", "top", "bottom")
+UNTOLD_COLUMNS = (*PLACE_COLUMNS, "who", "turn")
+BAR_COLUMNS = (*UNTOLD_COLUMNS, "label", "alpha")
+SLICE_COLUMNS = (*UNTOLD_COLUMNS, "sounds", "when", "basis")
+MIXED = "mixed"  # in place of a label where another talks too
 JOIN = 0.05  # seconds apart at most that two slices of one look are drawn as one
 
 
@@ -43,10 +50,15 @@ class Ribbons:
 
     def __init__(self, window: Window) -> None:
         self._lanes: list[int] = []
-        self._outlines = Bars(BAR_COLUMNS[:4])  # by turn id
+        self._names: list[str] = []
+        self._outlines = Bars(PLACE_COLUMNS)  # by turn id
         self._bars = Bars(BAR_COLUMNS)  # by number; equal slices in a row make one bar, so that no seams show
         self._unsure = Bars(BAR_COLUMNS)  # apart, because BokehJS makes a canvas for each row that may be hatched
+        self._mixed = Bars(UNTOLD_COLUMNS)  # where another talks too
+        self._beneath = Bars(UNTOLD_COLUMNS)  # turns beneath another, by id
         self._bar: tuple[int, Row] = (0, ())  # the newest, which may still grow
+        self._said = ColumnDataSource({"turn": [], "text": []})
+        self._words: dict[int, str] = {}  # what it holds
         self._slices = ColumnDataSource(_empty_slices())  # unseen, for hovering
         self._lane_source = ColumnDataSource({"y0": [], "y1": [], "alpha": []})
         self._mapper = CategoricalColorMapper(factors=list(LABELS), palette=["#888888"] * len(LABELS))
@@ -76,19 +88,9 @@ class Ribbons:
             fill_alpha="alpha",
             line_color=None,
         )
-        self._unsure_bars = self.figure.quad(
-            "left",
-            "right",
-            "top",
-            "bottom",
-            source=self._unsure.source,
-            fill_alpha=0,
-            line_color=None,
-            hatch_pattern="right_diagonal_line",
-            hatch_weight=1.5,
-            hatch_scale=7,
-            hatch_alpha=0.8,
-        )
+        self._unsure_bars = self._hatched(self._unsure, "right_diagonal_line", line_color=None)
+        self._mixed_bars = self._hatched(self._mixed, "diagonal_cross", line_color=None)
+        self._beneath_bars = self._hatched(self._beneath, "diagonal_cross", line_alpha=0.7)
         self._hover_bars = self.figure.quad(
             "left", "right", "top", "bottom", source=self._slices, fill_alpha=0, line_alpha=0
         )
@@ -105,7 +107,9 @@ class Ribbons:
         self._mapper.palette = palette.colours()
         self._lane_bands.glyph.fill_color = palette.soft
         self._outline_bars.glyph.update(fill_color=palette.soft, line_color=palette.soft)
-        self._unsure_bars.glyph.hatch_color = palette.soft
+        for hatched in (self._unsure_bars, self._mixed_bars, self._beneath_bars):
+            hatched.glyph.hatch_color = palette.soft
+        self._beneath_bars.glyph.line_color = palette.soft
         self._now.line_color = palette.now
         self._now_word.text_color = palette.now
         self._chosen.line_color = palette.accent
@@ -128,25 +132,30 @@ class Ribbons:
         """Show the timeline; only what changed, unless the past did."""
         speakers = timeline.speakers
         rewritten = changes.rewritten or speakers[: len(self._lanes)] != self._lanes
-        if speakers != self._lanes:
-            self._lanes = speakers
+        names = [timeline.name_of(speaker) for speaker in speakers]
+        if (speakers, names) != (self._lanes, self._names):
+            self._lanes, self._names = speakers, names
             self._lay_lanes()
         self._mark(selected)
+        if changes.words or rewritten:
+            self._quote(timeline)
         if rewritten:
             readings = timeline.readings[-ROLLOVER:]
             self._bar = (0, ())
-            self._outlines.reset({turn.id: self._place(turn, turn.speaker) for turn in timeline.turns.values()})
-            bars = self._grow(timeline, readings)
-            self._bars.reset(_of(bars, unsure=False))
-            self._unsure.reset(_of(bars, unsure=True))
+            self._outlines.reset(self._outline(timeline.turns.values()))
+            self._beneath.reset(self._underline(timeline, timeline.turns.values()))
+            grown = self._grow(timeline, readings)
+            for bars, rows in zip((self._bars, self._unsure, self._mixed), _by_look(grown), strict=True):
+                bars.reset(rows)
             self._slices.data = self._slice_columns(timeline, readings)
         else:
             changed = [timeline.turns[turn] for turn in sorted(changes.turns) if turn in timeline.turns]
-            self._outlines.put({turn.id: self._place(turn, turn.speaker) for turn in changed})
+            self._outlines.put(self._outline(changed))
+            self._beneath.put(self._underline(timeline, changed))
             if changes.readings:
-                bars = self._grow(timeline, changes.readings)
-                self._bars.put(_of(bars, unsure=False))
-                self._unsure.put(_of(bars, unsure=True))
+                grown = self._grow(timeline, changes.readings)
+                for bars, rows in zip((self._bars, self._unsure, self._mixed), _by_look(grown), strict=True):
+                    bars.put(rows)
                 self._slices.stream(self._slice_columns(timeline, changes.readings), rollover=ROLLOVER)
         live = timeline.heard_until > 0 and not timeline.ended
         self._now.update(location=timeline.heard_until, visible=live)
@@ -156,15 +165,28 @@ class Ribbons:
         y = -float(self._lanes.index(speaker))
         return span.start, span.end, y + HALF, y - HALF
 
+    def _outline(self, turns: Iterable[Turn]) -> dict[int, Row]:
+        return {turn.id: self._place(turn, turn.speaker) for turn in turns if not turn.second_voice}
+
+    def _underline(self, timeline: Timeline, turns: Iterable[Turn]) -> dict[int, Row]:
+        """Turns beneath another lie low in their lane."""
+        rows: dict[int, Row] = {}
+        for turn in turns:
+            if turn.second_voice:
+                left, right, _, bottom = self._place(turn, turn.speaker)
+                rows[turn.id] = (left, right, bottom + BENEATH_HEIGHT, bottom, timeline.name_of(turn.speaker), turn.id)
+        return rows
+
     def _grow(self, timeline: Timeline, readings: list[EmotionReading]) -> dict[int, Row]:
         """The bars that these readings add, or add to."""
         bars: dict[int, Row] = {}
         for reading in readings:
-            speaker = timeline.speaker_of(reading)
-            if speaker is None:
+            turn = timeline.turns.get(reading.turn)
+            if turn is None or turn.second_voice:
                 continue
             number, last = self._bar
-            row = (*self._place(reading, speaker), reading.label, opacity(reading.confidence))
+            look = (MIXED, 1.0) if reading.mixed else (reading.label, opacity(reading.confidence))
+            row = (*self._place(reading, turn.speaker), timeline.name_of(turn.speaker), turn.id, *look)
             if last and last[2:] == row[2:] and abs(reading.start - last[1]) < JOIN:
                 row = (last[0], *row[1:])
             else:
@@ -176,14 +198,21 @@ class Ribbons:
     def _slice_columns(self, timeline: Timeline, readings: list[EmotionReading]) -> Columns:
         columns = _empty_slices()
         for reading in readings:
-            speaker = timeline.speaker_of(reading)
+            speaker = whose_tone(reading, timeline)
             if speaker is None:
                 continue
+            who = timeline.name_of(speaker)
             when = f"{clock(reading.start)} to {clock(reading.end)}"
-            row = (*self._place(reading, speaker), name_of(speaker), sounds(reading.label), when, basis(reading))
+            row = (*self._place(reading, speaker), who, reading.turn, sounds(reading.label), when, basis(reading))
             for name, value in zip((*SLICE_COLUMNS, *EMOTIONS), (*row, *reading.probabilities), strict=True):
                 columns[name].append(value)
         return columns
+
+    def _quote(self, timeline: Timeline) -> None:
+        words = {turn: _excerpt(text) for turn, text in said(timeline).items()}
+        if words != self._words:
+            self._words = words
+            self._said.data = {"turn": list(words), "text": list(words.values())}
 
     def _mark(self, selected: int | None) -> None:
         alpha = [0.16 if speaker == selected else 0.07 for speaker in self._lanes]
@@ -199,7 +228,22 @@ class Ribbons:
         self.figure.height = FRAME_PIXELS + LANE_PIXELS * count
         self.figure.y_range.update(start=-count + 0.5, end=TOP)
         self.figure.yaxis.ticker = FixedTicker(ticks=[-lane for lane in range(len(self._lanes))])
-        self.figure.yaxis.major_label_overrides = {-lane: name_of(speaker) for lane, speaker in enumerate(self._lanes)}
+        # A string may be taken for a formula, and a name be one.
+        self.figure.yaxis.major_label_overrides = {
+            -lane: PlainText(text=short(name)) for lane, name in enumerate(self._names)
+        }
+
+    def _hatched(self, bars: Bars, pattern: str, **line: Any) -> Any:
+        return self.figure.quad(
+            *PLACE_COLUMNS,
+            source=bars.source,
+            fill_alpha=0,
+            hatch_pattern=pattern,
+            hatch_weight=1.5,
+            hatch_scale=7,
+            hatch_alpha=0.8,
+            **line,
+        )
 
     def _lay_axes(self) -> None:
         self.figure.yaxis.update(ticker=FixedTicker(ticks=[]), major_label_text_font_style="bold")
@@ -211,8 +255,12 @@ class Ribbons:
 
     def _add_tools(self) -> None:
         pan, zoom = PanTool(dimensions="width"), WheelZoomTool(dimensions="width", modifiers="ctrl")
-        hover = HoverTool(renderers=[self._hover_bars], tooltips=reading_tooltip(), show_arrow=False)
-        self.figure.add_tools(pan, zoom, hover, ResetTool())
+        hovers = (
+            reading_hover(self._hover_bars, self._said),
+            at_once_hover(self._mixed_bars, self._said),
+            beneath_hover(self._beneath_bars, self._said),
+        )
+        self.figure.add_tools(pan, zoom, *hovers, ResetTool())
         self.figure.toolbar.update(active_drag=pan, active_scroll=zoom)
 
 
@@ -229,6 +277,14 @@ def _empty_slices() -> Columns:
     return {name: [] for name in (*SLICE_COLUMNS, *EMOTIONS)}
 
 
-def _of(bars: dict[int, Row], unsure: bool) -> dict[int, Row]:
-    """The bars that are unsure, or those that are not."""
-    return {number: row for number, row in bars.items() if (row[4] == UNSURE) == unsure}
+def _by_look(bars: dict[int, Row]) -> tuple[dict[int, Row], ...]:
+    """The bars that tell an emotion, those that are unsure, those of several voices."""
+    looks = (UNSURE, MIXED)
+    label = BAR_COLUMNS.index("label")
+    told = {number: row for number, row in bars.items() if row[label] not in looks}
+    return told, *({number: row for number, row in bars.items() if row[label] == look} for look in looks)
+
+
+def _excerpt(text: str) -> str:
+    """As much of what was said as a tooltip has room for."""
+    return text if len(text) <= EXCERPT else f"{text[: EXCERPT - 1].rstrip()}…"

@@ -1,0 +1,20 @@
+/** Small helpers of everything that draws. */
+
+export const element = (id) => document.getElementById(id)
+
+export function make(tag, properties = {}, ...children) {
+  const node = Object.assign(document.createElement(tag), properties)
+  node.append(...children)
+  return node
+}
+
+/** Write only what is new: a live region is read again whenever it is written, and a selection is lost. */
+export function write(node, text) {
+  if (node.textContent !== text) node.textContent = text
+}
+
+/** m:ss */
+export function clock(seconds) {
+  const whole = Math.floor(seconds)
+  return `${Math.floor(whole / 60)}:${String(whole % 60).padStart(2, "0")}`
+}
