@@ -1,6 +1,6 @@
 """SpeakerMemory: who said each unit of speech, with names that stay put from hop to hop.
 
-Every hop, the units of the last minute and a half are clustered anew, together with one anchor for each speaker
+Every hop, the units of the last three minutes are clustered anew, together with one anchor for each speaker
 known from before; the clusters then take over the speakers with whom they share the most speech (Hungarian
 assignment), so that a number never changes hands. Most online error falls in the first minute, and clustering anew
 corrects it; a speaker's anchor remembers the rest of a long conversation in constant space.
@@ -128,17 +128,19 @@ class SpeakerMemory:
         than twice the number of the first unit.
         """
         found: list[Turn] = []
-        for turn, units in self._runs():
-            for heard in units:
-                if heard.unit.overlap is None or (speaker := self._other(heard, turn.speaker)) is None:
-                    continue
-                start, end = (round(sample / SAMPLE_RATE, 3) for sample in heard.unit.overlap)
-                last = found[-1] if found else None
-                if last and last.id > turn.id and last.speaker == speaker and start - last.end <= SECOND_PAUSE:
-                    found[-1] = last.model_copy(update={"end": end})
-                else:
-                    identity = 2 * heard.number + 1
-                    found.append(Turn(id=identity, speaker=speaker, start=start, end=end, second_voice=True))
+        turn_of = {heard.number: turn for turn, units in self._runs() for heard in units}
+        faces = [None if heard.speaker is None else self.face(heard.speaker) for heard in self.heard]
+        for i, heard in enumerate(self.heard):
+            turn = turn_of.get(heard.number)
+            if turn is None or heard.unit.overlap is None or (speaker := self._nearest_other(i, faces)) is None:
+                continue
+            start, end = (round(sample / SAMPLE_RATE, 3) for sample in heard.unit.overlap)
+            last = found[-1] if found else None
+            if last and last.id > turn.id and last.speaker == speaker and start - last.end <= SECOND_PAUSE:
+                found[-1] = last.model_copy(update={"end": end})
+            else:
+                identity = 2 * heard.number + 1
+                found.append(Turn(id=identity, speaker=speaker, start=start, end=end, second_voice=True))
         return found
 
     def tell(self, words: Sequence[TaggedWord], since: float, until: float) -> dict[int, int]:
@@ -223,15 +225,15 @@ class SpeakerMemory:
             if run[0].speaker is not None
         ]
 
-    def _other(self, heard: Heard, speaker: int) -> int | None:
-        """Who talks beneath a speaker in a unit: the nearest in time of all others, if they are near."""
-        unit = heard.unit
-        distances = [
-            (max(other.unit.start - unit.end, unit.start - other.unit.end), self.face(other.speaker))
-            for other in self.heard
-            if other.speaker is not None and self.face(other.speaker) != speaker
-        ]
-        distance, nearest = min(distances, default=(SECOND_REACH, None))
+    def _nearest_other(self, i: int, faces: Sequence[int | None]) -> int | None:
+        """Of all who are not the speaker of unit `i`, who talks nearest to it in time, if that is near enough."""
+        unit = self.heard[i].unit
+        candidates = []
+        for direction in (range(i - 1, -1, -1), range(i + 1, len(faces))):
+            if (j := next((j for j in direction if faces[j] not in (None, faces[i])), None)) is not None:
+                other = self.heard[j].unit
+                candidates.append((max(other.start - unit.end, unit.start - other.end), faces[j]))
+        distance, nearest = min(candidates, default=(SECOND_REACH, None), key=lambda candidate: candidate[0])
         return nearest if distance < SECOND_REACH else None
 
     def _tagged(self, words: Sequence[TaggedWord], told: Sequence[Told], since: float) -> dict[int, int]:

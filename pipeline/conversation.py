@@ -346,6 +346,8 @@ class Conversation:
 
     def _finalise(self, instant: float) -> None:
         """Make the turns final that ended before an instant."""
+        if all(turn.end >= instant for turn in self._published.values()):
+            return
         turns, beneath = self._turns(), self._second_voices()
         for turn, following in zip_longest(turns, turns[1:]):
             if turn.end >= instant:

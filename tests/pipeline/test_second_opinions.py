@@ -1,0 +1,186 @@
+"""A conversation that is corrected between hops: by people, by another diariser, by voices that are enrolled."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from pipeline.conversation import HOP, Conversation, Hop
+from pipeline.corrections import Merging, Naming, Telling, UnknownSpeaker
+from pipeline.diarisation import DiariserState, Observation, Unit
+from pipeline.diarisation.tags import REPEATED_SECONDS, REQUEST_SECONDS, TaggedWord
+from pipeline.emotion import EmotionHead
+from pipeline.events import EmotionRead, Event, SpeakerNamed, SpeakersMerged, WordsHeard
+from pipeline.session import Voice
+from pipeline.speech import SpeechState
+from pipeline.timeline import CHUNK_SECONDS, EMOTIONS, SAMPLE_RATE, UNSURE, Timeline
+from pipeline.voiceprint import SIZE
+
+Said = tuple[float, float, int]  # from second, to second, whose voice
+
+
+def a_head() -> EmotionHead:
+    alone, known = np.random.default_rng(1).standard_normal((2, 5, len(EMOTIONS))).astype(np.float32)
+    return EmotionHead("test", 0.0, alone, known, (1.0, 1.0))
+
+
+def voiceprint(whose: int) -> np.ndarray:
+    return np.eye(1, SIZE, whose, dtype=np.float16)[0]
+
+
+class Talk:
+    """A conversation whose diariser heard what was said, hop by hop; `overlaps`: stretches in which two talk."""
+
+    def __init__(self, said: list[Said], overlaps: tuple[tuple[float, float], ...] = (), **known: object) -> None:
+        self.conversation = Conversation(a_head(), **known)  # type: ignore[arg-type]
+        self.timeline = Timeline()
+        self.events: list[Event] = []
+        self._said, self._overlaps, self._known = said, overlaps, known
+
+    def until(self, seconds: float) -> Talk:
+        while self.conversation.samples < seconds * SAMPLE_RATE:
+            samples = np.arange(self.conversation.samples, self.conversation.samples + HOP) % 1_000
+            for hop in self.conversation.hear(samples.astype(np.int16), 0.0):
+                self._attend(hop)
+        return self
+
+    def end(self) -> Talk:
+        self._attend(self.conversation.finish())
+        return self.learn(self.conversation.end())
+
+    def repack(self) -> Talk:
+        self.conversation = Conversation.unpack(self.conversation.pack(), a_head(), **self._known)  # type: ignore[arg-type]
+        return self
+
+    def correct(self, correction: Naming | Merging | Telling) -> Talk:
+        return self.learn(self.conversation.correct(correction))
+
+    def learn(self, events: list[Event]) -> Talk:
+        for event in events:
+            event.apply(self.timeline)
+        self.events += events
+        return self
+
+    def turns(self) -> list[tuple[int, float, float]]:
+        turns = sorted(self.timeline.turns.values(), key=lambda turn: turn.start)
+        return [(turn.speaker, turn.start, turn.end) for turn in turns if not turn.second_voice]
+
+    def _attend(self, hop: Hop) -> None:
+        start = hop.until - HOP / SAMPLE_RATE
+        units = [self._unit(start, whose) for since, until, whose in self._said if since <= start < until]
+        state = DiariserState(replace(SpeechState.fresh(), position=hop.end), hop.end)
+        fragments = self.conversation.align(Observation([], units, state))
+        embeddings = [np.ones(4, np.float32) for _ in fragments]
+        self.learn(self.conversation.conclude(hop, fragments, embeddings))
+
+    def _unit(self, start: float, whose: int) -> Unit:
+        first = round(start * SAMPLE_RATE)
+        together = any(since <= start < until for since, until in self._overlaps)
+        return Unit(first, first + HOP, first, voiceprint(whose), (first, first + HOP) if together else None)
+
+
+def words(start: float, seconds: float, tag: int) -> tuple[TaggedWord, ...]:
+    return tuple(TaggedWord(start + i, start + i + 0.9, f"word{i}", tag) for i in range(round(seconds)))
+
+
+def test_a_name_stays_with_its_speaker_through_packing() -> None:
+    talk = Talk([(0, 5, 0), (6, 10, 1), (20, 25, 1)]).until(12).correct(Naming(speaker=2, name="Ben")).repack()
+    talk.until(30).end()
+    assert talk.timeline.names == {2: "Ben"}
+    assert [speaker for speaker, _, _ in talk.turns()] == [1, 2, 2]
+
+
+def test_a_merge_holds_for_what_is_said_later_and_through_packing() -> None:
+    talk = Talk([(0, 5, 0), (6, 10, 1), (20, 25, 1)]).until(12).correct(Merging(kept=1, merged=2)).repack()
+    talk.until(30).end()
+    assert {speaker for speaker, _, _ in talk.turns()} == {1}
+    assert sum(isinstance(event, SpeakersMerged) for event in talk.events) == 1
+
+
+@pytest.mark.parametrize("wrong", [Naming(speaker=7, name="Nobody"), Merging(kept=1, merged=7)])
+def test_a_correction_of_nobody_changes_nothing(wrong: Naming | Merging) -> None:
+    talk = Talk([(0, 5, 0)]).until(6)
+    before = talk.conversation.pack()
+    with pytest.raises(UnknownSpeaker, match="no speaker 7; so far there are: 1"):
+        talk.correct(wrong)
+    with pytest.raises(ValueError, match="themselves"):
+        talk.correct(Merging(kept=1, merged=1))
+    assert talk.conversation.pack() == before
+
+
+def test_an_enrolled_voice_is_called_by_its_name_once_and_a_person_has_the_last_word() -> None:
+    anna = Voice("a", "Anna", voiceprint(0))
+    talk = Talk([(0, 8, 0), (9, 17, 1), (20, 30, 0)], voices=[anna]).until(18)
+    assert talk.timeline.names == {1: "Anna"}
+    talk.correct(Naming(speaker=1, name="Dr. Anna")).repack().until(35).end()
+    assert talk.timeline.names == {1: "Dr. Anna"}
+    named = [(event.name, event.by) for event in talk.events if isinstance(event, SpeakerNamed)]
+    assert named == [("Anna", "voice"), ("Dr. Anna", "person")]
+
+
+def test_a_voice_nobody_enrolled_has_no_name() -> None:
+    talk = Talk([(0, 8, 1)], voices=[Voice("a", "Anna", voiceprint(0))]).until(10)
+    assert talk.timeline.names == {}
+
+
+def test_another_diariser_is_asked_chunk_by_chunk_with_what_came_before() -> None:
+    talk = Talk([(0, 70, 0)], tail=REQUEST_SECONDS).until(CHUNK_SECONDS - 1)
+    assert talk.conversation.question() is None
+    question = talk.until(CHUNK_SECONDS).conversation.question()
+    assert question is not None
+    assert (question.start, question.since, question.until) == (0, 0, CHUNK_SECONDS)
+    talk.correct(Telling(since=0, until=CHUNK_SECONDS, words=()))
+    assert talk.conversation.question() is None
+    question = talk.repack().until(2 * CHUNK_SECONDS).conversation.question()
+    assert question is not None
+    assert (question.since, question.until) == (CHUNK_SECONDS, 2 * CHUNK_SECONDS)
+    assert question.start == (CHUNK_SECONDS - REPEATED_SECONDS) * SAMPLE_RATE
+    expected = np.arange(question.start, 2 * CHUNK_SECONDS * SAMPLE_RATE) % 1_000
+    np.testing.assert_array_equal(question.audio, expected.astype(np.int16))
+
+
+def test_what_is_left_at_the_end_is_asked_for_too() -> None:
+    talk = Talk([(0, 40, 0)], tail=REQUEST_SECONDS).until(40)
+    talk.correct(Telling(since=0, until=CHUNK_SECONDS, words=()))
+    talk._attend(talk.conversation.finish())
+    question = talk.conversation.question()
+    assert question is not None
+    assert (question.since, question.until) == (CHUNK_SECONDS, 40)
+
+
+def test_tags_revise_turns_and_words_become_the_transcript() -> None:
+    talk = Talk([(0, 10, 0), (11, 20, 0)]).until(CHUNK_SECONDS)
+    assert {speaker for speaker, _, _ in talk.turns()} == {1}
+    talk.correct(Telling(since=0, until=CHUNK_SECONDS, words=(*words(0, 10, 4), *words(11, 9, 2))))
+    assert talk.turns() == [(1, 0, 10), (2, 11, 20)]
+    assert {(word.speaker, word.start >= 11) for word in talk.timeline.words} == {(1, False), (2, True)}
+    assert [word.text for word in talk.timeline.words][:2] == ["word0", "word1"]
+    assert any(isinstance(event, WordsHeard) for event in talk.events)
+
+
+def test_readings_follow_the_turns_that_tags_revise() -> None:
+    talk = Talk([(0, 10, 0), (11, 20, 0)]).until(CHUNK_SECONDS)
+    talk.correct(Telling(since=0, until=CHUNK_SECONDS, words=(*words(0, 10, 4), *words(11, 9, 2))))
+    assert {reading.start >= 11 for reading in talk.timeline.readings_of(2)} == {True}
+    assert {reading.start >= 11 for reading in talk.timeline.readings_of(1)} == {False}
+
+
+def test_where_two_talk_at_once_the_tone_is_withheld_and_the_second_voice_is_there() -> None:
+    talk = Talk([(0, 6, 0), (6.5, 12, 1), (13, 16, 0)], overlaps=((6.5, 8),)).until(20).end()
+    (beneath,) = [turn for turn in talk.timeline.turns.values() if turn.second_voice]
+    assert (beneath.speaker, beneath.start, beneath.end, beneath.final) == (1, 6.5, 8, True)
+    readings = [event.reading for event in talk.events if isinstance(event, EmotionRead)]
+    mixed = [reading for reading in readings if reading.mixed]
+    assert {reading.label for reading in mixed} == {UNSURE}
+    assert all(6.5 <= reading.middle < 8 for reading in mixed)
+    assert all(reading.label != UNSURE for reading in readings if not reading.mixed)
+    assert mixed, "somebody talked beneath"
+
+
+def test_mixed_readings_are_no_part_of_what_a_speaker_sounds_like() -> None:
+    clear = Talk([(0, 6, 0), (6.5, 9, 1), (10, 12, 1)]).until(15).end()
+    mixed = Talk([(0, 6, 0), (6.5, 9, 1), (10, 12, 1)], overlaps=((6.5, 9),)).until(15).end()
+    last = [talk.timeline.readings_of(2)[-1].baseline for talk in (clear, mixed)]
+    assert last == [2.5, 0]
