@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
+from collections.abc import Coroutine
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -23,6 +25,8 @@ app = typer.Typer(
 )
 app.registered_commands += training.registered_commands
 app.registered_groups += training.registered_groups
+voices = typer.Typer(help="Enrolled voices, by which sessions call people by their names.", no_args_is_help=True)
+app.add_typer(voices, name="voices")
 console = Console(stderr=True)
 NOT_SETTINGS = {"TONETRACK_DATA", "TONETRACK_CHROMIUM"}  # read by training and by the tests
 
@@ -70,6 +74,9 @@ def record(
     name: Annotated[str, typer.Option(help="what to call the session")] = "",
     pace: Annotated[float, typer.Option(min=0, help="times real time; 0: as fast as it is taken")] = 1.0,
     codec: Annotated[str, typer.Option(help="pcm16, or webm for a sixteenth of the bandwidth")] = "pcm16",
+    speakers_at_least: Annotated[int | None, typer.Option(min=1, max=12, help="so many people will talk")] = None,
+    speakers_at_most: Annotated[int | None, typer.Option(min=1, max=12, help="no more than so many")] = None,
+    voice: Annotated[list[str] | None, typer.Option(help="ID:KEY of an enrolled voice; once for each")] = None,
     stats: Annotated[bool, typer.Option("--stats", help="print percentiles of arrival to event")] = False,
     output: Annotated[Path | None, typer.Option(help="write the timeline here as JSON")] = None,
 ) -> None:
@@ -82,8 +89,56 @@ def record(
         _fail("Say why this is recorded (--purpose) and that everyone who will be heard has agreed (--consent).")
     if codec not in ("pcm16", "webm"):
         _fail(f"The codec is pcm16 or webm, not {codec!r}.")
+    if not all(":" in each for each in voice or []):
+        _fail("A voice is named by the ID and the KEY that enrolling it gave: --voice ID:KEY.")
+    hints: dict[str, Any] = {
+        "min_speakers": speakers_at_least,
+        "max_speakers": speakers_at_most,
+        "voices": [dict(zip(("id", "key"), each.split(":", 1), strict=True)) for each in voice or []],
+    }
     try:
-        record_live(file, server, purpose, name, pace, codec, stats, output, console)
+        record_live(file, server, purpose, name, pace, codec, stats, output, hints, console)
+    except CannotRecord as error:
+        _fail(str(error))
+
+
+@voices.command("add")
+def add(
+    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="one person talking for ten seconds or so")],
+    name: Annotated[str, typer.Option(help="what to call whoever talks")],
+    consent: Annotated[bool, typer.Option("--consent", help="they have agreed")] = False,
+    days: Annotated[int, typer.Option(min=1, max=365, help="until the voice is erased")] = 30,
+    server: Annotated[str, typer.Option(help="base URL of the API")] = "http://127.0.0.1:8000",
+) -> None:
+    """Enrol a voice with a running service; prints ID:KEY, which opens it to sessions and erases it."""
+    from deployments.client import add_voice
+
+    if not consent:
+        _fail("Whoever talks must agree before their voice is enrolled (--consent).")
+    voice = _ask(server, add_voice(server, file, name, days))
+    console.print(f"{voice['name']} is enrolled from {voice['seconds']:.1f} s of speech.", highlight=False)
+    typer.echo(f"{voice['id']}:{voice['key']}")
+
+
+@voices.command()
+def remove(
+    voice: Annotated[str, typer.Argument(help="ID:KEY")],
+    server: Annotated[str, typer.Option(help="base URL of the API")] = "http://127.0.0.1:8000",
+) -> None:
+    """Erase an enrolled voice."""
+    from deployments.client import remove_voice
+
+    identity, _, key = voice.partition(":")
+    _ask(server, remove_voice(server, identity, key))
+    console.print("The voice is gone.")
+
+
+def _ask(server: str, question: Coroutine[Any, Any, Any]) -> Any:
+    from deployments.recorder import CannotRecord, explained
+
+    try:
+        with explained(server):
+            return asyncio.run(question)
     except CannotRecord as error:
         _fail(str(error))
 

@@ -8,6 +8,7 @@ import secrets
 from collections import deque
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit, urlunsplit
 
@@ -95,12 +96,32 @@ class Session:
         return {"Authorization": f"Bearer {self.viewer_key}"}
 
 
-async def open_session(api: str, purpose: str, name: str = "") -> Session:
-    """Open a session; calling it declares that everyone who will be heard has agreed."""
+async def open_session(api: str, purpose: str, name: str = "", **hints: Any) -> Session:
+    """Open a session; calling it declares that everyone who will be heard has agreed.
+
+    `hints`: whatever else `pipeline.session.SessionRequest` takes.
+    """
     async with httpx.AsyncClient(base_url=api, timeout=30) as http:
-        request = {"purpose": purpose, "consent": True, "name": name}
+        request = {"purpose": purpose, "consent": True, "name": name, **hints}
         answer = (await http.post("/v1/sessions", json=request)).raise_for_status().json()
     return Session(api, answer["id"], answer["recorder_key"], answer["viewer_key"])
+
+
+async def add_voice(api: str, file: Path, name: str, days: int = 30) -> Any:
+    """Enrol the voice in an audio file; calling it declares that whoever is heard has agreed.
+
+    Returns what the server says of it, with the key that is shown this once. Raises `httpx.HTTPStatusError`.
+    """
+    async with httpx.AsyncClient(base_url=api, timeout=120) as http:
+        query: dict[str, Any] = {"name": name, "consent": True, "days": days}
+        answer = await http.post("/v1/voices", params=query, content=await asyncio.to_thread(file.read_bytes))
+        return answer.raise_for_status().json()
+
+
+async def remove_voice(api: str, voice: str, key: str) -> Any:
+    """Erase an enrolled voice. Raises `httpx.HTTPStatusError`."""
+    async with httpx.AsyncClient(base_url=api, headers={"Authorization": f"Bearer {key}"}, timeout=30) as http:
+        return (await http.delete(f"/v1/voices/{voice}")).raise_for_status().json()
 
 
 class Recorder:

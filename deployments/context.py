@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from deployments.sessions import SessionPool
+from ray.serve.handle import DeploymentHandle
+
+from deployments.pool import SessionPool
 from deployments.settings import Settings
 from pipeline.store import SessionStore
 
 
 @dataclass
 class Context:
-    """Settings, the store, the session actors.
+    """Settings, the store, the session actors, and the diariser, which enrols voices.
 
     `recorders`: connections of this replica that may record; `waiting`: those that have not said hello yet.
     """
@@ -19,6 +21,7 @@ class Context:
     settings: Settings
     store: SessionStore
     pool: SessionPool
+    diariser: DeploymentHandle
     recorders: int = 0
     waiting: int = 0
 

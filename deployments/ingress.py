@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from fastapi import FastAPI
+from fastapi.middleware.cors import CORSMiddleware
 from ray import serve
 from ray.serve.handle import DeploymentHandle
 
 from deployments.context import Context
-from deployments.routes import audio, health, sessions
+from deployments.pool import SessionPool
+from deployments.routes import audio, health, sessions, speakers, voices
 from deployments.routes.errors import explain_errors
-from deployments.sessions import SessionPool, open_store
+from deployments.sessions import open_store
 from deployments.settings import Settings
+
+METHODS: Final = ("GET", "POST", "PATCH", "DELETE")
+HEADERS: Final = ("Authorization", "Content-Type", "Last-Event-ID")
 
 
 def build_api(context: Context) -> FastAPI:
@@ -23,9 +30,12 @@ def build_api(context: Context) -> FastAPI:
         description="Live speech emotion, per speaker. A reading says how someone sounds, not how they feel.",
     )
     api.state.context = context
-    for routes in (sessions.router, audio.router, health.router):
+    for routes in (sessions.router, speakers.router, voices.router, audio.router, health.router):
         api.include_router(routes)
     explain_errors(api)
+    # The page comes from another port. Nobody is let in by a cookie, only by a key that a page must already hold, so a
+    # strange page can ask no more than a program could.
+    api.add_middleware(CORSMiddleware, allow_origins=["*"], allow_methods=METHODS, allow_headers=HEADERS)
     return api
 
 
@@ -34,7 +44,8 @@ class Ingress:
     """Serves the API over the session actors, which it makes on start."""
 
     def __init__(self, settings: Settings, diariser: DeploymentHandle, recogniser: DeploymentHandle) -> None:
-        self._context = Context(settings, open_store(settings), SessionPool(settings, diariser, recogniser))
+        pool = SessionPool(settings, diariser, recogniser)
+        self._context = Context(settings, open_store(settings), pool, diariser)
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         return build_api(self._context)

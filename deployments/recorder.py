@@ -9,6 +9,7 @@ import os
 import signal
 import time
 from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -46,12 +47,16 @@ def record_live(
     codec: str,
     stats: bool,
     output: Path | None,
+    hints: dict[str, Any],
     console: Console,
 ) -> None:
-    """Record to the end (a file's, or Ctrl-C), showing the speakers meanwhile. Raises `CannotRecord`."""
+    """Record to the end (a file's, or Ctrl-C), showing the speakers meanwhile. Raises `CannotRecord`.
+
+    `hints`: what the session is told of its speakers, by the names of `pipeline.session.SessionRequest`.
+    """
 
     async def run() -> Any:
-        session = await open_session(server, purpose, name or (file.name if file else "microphone"))
+        session = await open_session(server, purpose, name or (file.name if file else "microphone"), **hints)
         console.print(f"session {session.id}   viewer key {session.viewer_key}", highlight=False)
         interrupted = asyncio.Event()
         asyncio.get_running_loop().add_signal_handler(signal.SIGINT, interrupted.set)
@@ -71,17 +76,25 @@ def record_live(
 
     try:
         _check(file, output)
-        timeline = asyncio.run(run())
+        with explained(server):
+            timeline = asyncio.run(run())
     except UndecodableAudio as error:
         raise CannotRecord(str(error)) from error
     except RecordingRefused as error:
         raise CannotRecord(f"The server refused the recording: {error}") from error
+    if output:
+        output.write_text(json.dumps(timeline, indent=1) + "\n")
+
+
+@contextmanager
+def explained(server: str) -> Iterator[None]:
+    """Turns what can go wrong on the way to a server into `CannotRecord`."""
+    try:
+        yield
     except httpx.HTTPStatusError as error:
         raise CannotRecord(f"{server} answered {error.response.status_code}: {error.response.text}") from error
     except httpx.HTTPError as error:
         raise CannotRecord(f"No service answers at {server} ({error}); is `tonetrack up` running?") from error
-    if output:
-        output.write_text(json.dumps(timeline, indent=1) + "\n")
 
 
 def _check(file: Path | None, output: Path | None) -> None:
@@ -228,5 +241,5 @@ def _table(timeline: Timeline) -> Table:
     for speaker in timeline.speakers:
         readings = timeline.readings_of(speaker)
         mood = (readings[-1].label, f"{readings[-1].confidence:.2f}") if readings else ("", "")
-        table.add_row(f"Speaker {speaker}", *mood, f"{timeline.talk_seconds(speaker):.1f} s")
+        table.add_row(timeline.name_of(speaker), *mood, f"{timeline.talk_seconds(speaker):.1f} s")
     return table

@@ -2,35 +2,38 @@
 
 Every conversation in an actor is a cache over Redis. Whatever goes wrong with one (a model's replica died, Redis was
 away, the actor itself was killed), the cure is the same: forget it, load its snapshot, replay its journal. The same
-audio gives the same events, and a step that was published before is not published again.
+audio gives the same events, and a step that was published before is not published again. What people correct takes its
+turn between two frames, is kept beside the journal, and is corrected again in the same place when that is replayed.
 """
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import logging
+import time
+from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import ray
-from ray.actor import ActorHandle
 from ray.serve.handle import DeploymentHandle
 from redis.exceptions import RedisError
 
 from deployments.gather import Gatherer
+from deployments.held import Held, restore
+from deployments.live import Answered, Asked, Correcting, End, Live
+from deployments.second_opinion import Asking, SecondOpinion, token
 from deployments.settings import Settings
 from pipeline.conversation import Conversation, Hop
+from pipeline.corrections import Correction, Telling, UnknownSpeaker, consequences
 from pipeline.diarisation import Observation, Stretch
 from pipeline.emotion import EmotionHead
-from pipeline.events import SessionEnded, Warned
-from pipeline.session import Codec, Frame, UnknownSession
+from pipeline.events import Event, SessionEnded, Warned
+from pipeline.published import Corrected
+from pipeline.session import Codec, Frame, OutOfStep, UnknownSession
 from pipeline.store import SessionStore, connect
-from pipeline.timeline import SAMPLE_RATE
+from pipeline.timeline import CHUNK_SECONDS, HOP_SECONDS, SAMPLE_RATE
 
-NAMESPACE = "tonetrack"
 FIRST_RETRY, LAST_RETRY = 0.5, 10.0  # s after a failure, before the conversation is restored; doubles up to the last
 SOUND_MARGIN = 60.0  # s
 LAST_STEP = 2**31  # above every hop
@@ -39,49 +42,45 @@ STUCK = 3  # failures in a row after which those who watch are told
 logger = logging.getLogger("ray.serve")
 
 
-@dataclass
-class _End:
-    """Asks a conversation to conclude; `heard` gets its length in seconds."""
-
-    heard: asyncio.Future[float]
-
-
-@dataclass
-class _Live:
-    """A conversation in memory: what waits to be heard, and the task that hears it."""
-
-    inbox: asyncio.Queue[Frame | _End] = field(default_factory=asyncio.Queue)
-    ending: _End | None = None
-    task: asyncio.Task[None] | None = None
-
-
 class SessionActor:
     """Holds many sessions. All its methods may be called again: what was done is not done twice."""
 
     def __init__(self, settings: Settings, diariser: DeploymentHandle, recogniser: DeploymentHandle) -> None:
         self._settings = settings
         self._store = open_store(settings)
-        self._live: dict[str, _Live] = {}
+        self._live: dict[str, Live] = {}
         self._observe: Gatherer[Stretch, Observation] = Gatherer(diariser.observe.remote)
         self._embed: Gatherer[Any, Any] = Gatherer(recogniser.embed.remote)
         self._head = EmotionHead.load()
+        self._second = SecondOpinion(settings)
 
     async def hear(self, session: str, frame: Frame) -> int:
-        """Take in a frame that stands in the journal; returns how many frames wait to be heard."""
+        """Take in a frame that stands in the journal; returns how many things wait to be done before it is heard."""
         live = self._of(session)
+        live.heard_at = time.monotonic()
         live.inbox.put_nowait(frame)
         return live.inbox.qsize()
 
     async def finish(self, session: str) -> float:
         """Hear everything that the journal holds, publish the end, return the session's seconds."""
         heard: asyncio.Future[float] = asyncio.get_running_loop().create_future()
-        self._of(session).inbox.put_nowait(_End(heard))
+        self._of(session).inbox.put_nowait(End(heard))
         return await heard
+
+    async def correct(self, session: str, correction: Correction, token: str) -> None:
+        """Make a correction, after what was said before; asked again with the same token, it is made once.
+
+        Raises `UnknownSession`, `UnknownSpeaker`, `ValueError` where it makes no sense, and `OutOfStep` while the
+        session cannot be brought up to date.
+        """
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._of(session).inbox.put_nowait(Correcting(correction, token, done))
+        await done
 
     async def drop(self, session: str) -> None:
         """Forget a session that was erased."""
         if live := self._live.pop(session, None):
-            self._answer(live, live.ending, UnknownSession(session))
+            live.answer(live.doing, UnknownSession(session))
             if live.task:
                 live.task.cancel()
 
@@ -89,85 +88,170 @@ class SessionActor:
         """Answers once the actor is up."""
         return True
 
-    def _of(self, session: str) -> _Live:
+    def _of(self, session: str) -> Live:
         if session not in self._live:
-            live = self._live[session] = _Live()
+            live = self._live[session] = Live()
             live.task = asyncio.create_task(self._attend(session, live))
+            live.task.add_done_callback(lambda _: live.stop_asking())
         return self._live[session]
 
-    async def _attend(self, session: str, live: _Live) -> None:
+    async def _attend(self, session: str, live: Live) -> None:
         """Hear one session until it ends, is erased, or falls silent for long."""
-        pending: Frame | _End | None = None
+        pending: Asked | None = None
         failures = 0
         while True:
             try:
-                conversation = await self._restore(session)
-                while pending or (pending := await self._next(live)):
-                    if isinstance(pending, _End):
-                        live.ending = pending
-                        seconds = await self._conclude(session, conversation)
-                        self._answer(live, pending, seconds)
-                        break
-                    await self._catch_up(session, conversation, pending)
+                held = await restore(session, self._store, self._head, self._settings.diariser)
+                while pending or (pending := await live.next(self._settings.abandon)):
+                    live.doing = pending
+                    over = await self._do(session, held, live, pending)
                     pending, failures = None, 0
-                if pending is None and live.inbox.empty() and await self._store.waits(session, conversation.next_frame):
-                    await self._abandon(session, conversation)
+                    if over:
+                        break
+                else:
+                    reached = held.conversation.next_frame
+                    if reached and live.inbox.empty() and await self._store.waits(session, reached):
+                        await self._abandon(session, held, live)
                 if live.inbox.empty():
                     break
             except UnknownSession as error:
-                self._answer(live, pending, error)
+                live.answer(pending, error)
                 break
-            except Exception:
-                logger.exception("session %s: going on from its snapshot", session)
+            except Exception as error:
+                known = isinstance(error, OutOfStep)
+                logger.error("session %s: going on from its snapshot", session, exc_info=not known)
                 failures += 1
                 if failures == STUCK:
                     await self._warn(session)
+                if failures >= STUCK and isinstance(pending, Correcting):
+                    pending.answer(OutOfStep(session))
+                    pending = None
                 await asyncio.sleep(min(FIRST_RETRY * 2 ** (failures - 1), LAST_RETRY))
         if self._live.get(session) is live:
             del self._live[session]
+
+    async def _do(self, session: str, held: Held, live: Live, asked: Asked) -> bool:
+        """Do what was asked for; returns whether the conversation is over."""
+        match asked:
+            case Frame():
+                await self._catch_up(session, held, asked)
+                return await self._consult(session, held, live)
+            case Answered() if live.asking is None:  # what was said has taken effect already
+                return await self._store.ended_at(session) is not None
+            case Answered():
+                return await self._consult(session, held, live)
+            case Correcting():
+                return await self._correct(session, held, live, asked)
+            case End():
+                live.answer(asked, await self._conclude(session, held, live))
+                return True
 
     async def _warn(self, session: str) -> None:
         message = "Hearing has come to a halt. The sound is safe, and hearing goes on by itself as soon as it can."
         with suppress(RedisError):
             await self._store.warn(session, Warned(code="stuck", message=message))
 
-    async def _next(self, live: _Live) -> Frame | _End | None:
-        """What came next, or None when the recorder has been away for so long that it is not expected back."""
+    async def _correct(self, session: str, held: Held, live: Live, asked: Correcting) -> bool:
+        """Correct a conversation between two hops; returns whether it is over."""
+        if asked.token in held.tokens:  # this actor was started anew before it could answer
+            asked.answer()
+            return False
+        conversation = held.conversation
+        standing = await self._store.standing(session)
+        over = standing.stopped or standing.ended is not None
+        if not over and conversation.hops < standing.published:
+            await self._catch_up(session, held, None)
+        if over or conversation.samples == 0 < standing.published:
+            await self._conclude(session, held, live)
+            await self._correct_ended(session, asked)
+            return True
         try:
-            return await asyncio.wait_for(live.inbox.get(), self._settings.abandon)
-        except TimeoutError:
-            return None
+            events = conversation.correct(asked.correction)
+        except (UnknownSpeaker, ValueError) as error:
+            asked.answer(error)
+            return False
+        await self._keep(session, held, asked.correction, asked.token, events)
+        asked.answer()
+        return False
 
-    @staticmethod
-    def _answer(live: _Live, first: Frame | _End | None, answer: float | UnknownSession) -> None:
-        """Give everyone who waits for the end the same answer."""
-        waiting = [first]
-        while not live.inbox.empty():
-            waiting.append(live.inbox.get_nowait())
-        for item in waiting:
-            if not isinstance(item, _End) or item.heard.done():
-                continue
-            if isinstance(answer, UnknownSession):
-                item.heard.set_exception(answer)
-            else:
-                item.heard.set_result(answer)
+    async def _keep(
+        self, session: str, held: Held, correction: Correction, token: str, events: Sequence[Event]
+    ) -> None:
+        """Write down a correction that the conversation has taken in, and publish what follows from it."""
+        conversation = held.conversation
+        corrected = Corrected(conversation.hops, token, correction.model_dump_json())
+        await self._store.correct(session, conversation.corrected, corrected, events)
+        held.tokens.add(token)
 
-    async def _restore(self, session: str) -> Conversation:
-        state = await self._store.load_snapshot(session)
-        return Conversation.unpack(state, self._head) if state else Conversation(self._head)
+    async def _consult(self, session: str, held: Held, live: Live) -> bool:
+        """Take in what the other diariser has said, ask what is to be asked; returns whether the session is over."""
+        asking = live.asking
+        if asking and held.conversation.hops * HOP_SECONDS >= asking.until + CHUNK_SECONDS:
+            await asking.settle(CHUNK_SECONDS)  # only a recorder that is faster than time has to wait here
+        over = bool(asking and asking.answer.done()) and await self._tell(session, held, live)
+        if not over and not held.due:
+            self._ask(held, live)
+        return over
 
-    async def _catch_up(self, session: str, conversation: Conversation, newest: Frame | None) -> None:
+    def _ask(self, held: Held, live: Live) -> Asking | None:
+        """What the other diariser is being asked: the question under way, or the next, or None where there is none."""
+        question = held.conversation.question() if held.google and live.asking is None else None
+        if question and token(question.until) not in held.tokens:
+            live.ask(self._second.ask(question, held.record))
+        return live.asking
+
+    async def _tell(self, session: str, held: Held, live: Live) -> bool:
+        """Let the other diariser's opinion take effect between two hops; returns whether the session is over."""
+        if live.asking is None:
+            return False
+        opinion, conversation = live.asking.answer.result(), held.conversation
+        standing = await self._store.standing(session)
+        over = standing.ended is not None
+        if not over and conversation.hops < standing.published:
+            await self._catch_up(session, held, None)
+        # Where the sound has gone, nothing is left to be corrected.
+        if not over and opinion.token not in held.tokens and conversation.samples:
+            try:
+                events = conversation.correct(opinion.telling)
+            except Exception:
+                live.asking.give_up()  # what comes from elsewhere must not stop a session for good
+                raise
+            warnings = [opinion.warning] if opinion.warning else []
+            await self._keep(session, held, opinion.telling, opinion.token, [*events, *warnings])
+        live.asking = None
+        return over
+
+    async def _correct_ended(self, session: str, asked: Correcting) -> None:
+        """Correct what was told of a conversation that has ended: there is nothing else left of it."""
+        standing = await self._store.standing(session)
+        timeline = await self._store.timeline(session)
+        try:
+            if isinstance(asked.correction, Telling):
+                raise ValueError("The session has ended; nothing more is told of it.")
+            events = consequences(asked.correction, timeline)
+        except (UnknownSpeaker, ValueError) as error:
+            asked.answer(error)
+            return
+        corrected = Corrected(standing.published, asked.token, asked.correction.model_dump_json())
+        stamped = [event.model_copy(update={"heard_until": timeline.heard_until}) for event in events]
+        await self._store.correct(session, standing.corrections + 1, corrected, stamped)
+        asked.answer()
+
+    async def _catch_up(self, session: str, held: Held, newest: Frame | None) -> None:
         """Hear the newest frame, and before it whatever the journal holds that has not been heard."""
-        if newest and newest.number == conversation.next_frame:
-            await self._hear(session, conversation, newest)
-        elif newest is None or newest.number > conversation.next_frame:
-            async for frame in self._store.frames(session, Codec.PCM16, conversation.next_frame):
-                await self._hear(session, conversation, frame)
+        expected = held.conversation.next_frame
+        if newest and newest.number == expected:
+            await self._hear(session, held, newest)
+        elif newest is None or newest.number > expected:
+            async for frame in self._store.frames(session, Codec.PCM16, expected):
+                await self._hear(session, held, frame)
 
-    async def _hear(self, session: str, conversation: Conversation, frame: Frame) -> None:
+    async def _hear(self, session: str, held: Held, frame: Frame) -> None:
+        conversation = held.conversation
         before = conversation.samples
         for hop in conversation.hear(np.frombuffer(frame.data, "<i2"), frame.arrived_at):
             await self._hop(session, conversation, hop)
+            held.correct_again(hop.number)
         conversation.next_frame = frame.number + 1
         period = round(self._settings.snapshot_seconds * SAMPLE_RATE)
         if conversation.samples // period > before // period:
@@ -177,26 +261,31 @@ class SessionActor:
         observation = await self._observe(conversation.stretch(hop))
         fragments = conversation.align(observation)
         embeddings = await asyncio.gather(*(self._embed(conversation.audio(fragment)) for fragment in fragments))
-        await self._store.publish(session, hop.number, conversation.conclude(hop, fragments, embeddings))
+        events = conversation.conclude(hop, fragments, embeddings)
+        await self._store.publish(session, hop.number, events, conversation.corrected)
 
-    async def _abandon(self, session: str, conversation: Conversation) -> None:
+    async def _abandon(self, session: str, held: Held, live: Live) -> None:
         """End a session whose recorder does not come back, so that its sound does not stay."""
         await self._store.stop(session)
-        await self._conclude(session, conversation)
+        await self._conclude(session, held, live)
 
-    async def _conclude(self, session: str, conversation: Conversation) -> float:
+    async def _conclude(self, session: str, held: Held, live: Live) -> float:
         if (ended := await self._store.ended_at(session)) is not None:
             return ended
-        await self._catch_up(session, conversation, None)
-        newest = await self._store.newest(session)
-        if conversation.samples == 0 and newest is not None and newest.heard_until > 0:
+        conversation = held.conversation
+        await self._catch_up(session, held, None)
+        if conversation.samples == 0 and (heard := (await self._store.timeline(session)).heard_until) > 0:
             # The sound has expired with nobody here to conclude; what was heard of it stands.
-            await self._store.publish(session, LAST_STEP, [SessionEnded(heard_until=newest.heard_until)])
-            return newest.heard_until
+            await self._store.publish(session, LAST_STEP, [SessionEnded(heard_until=heard)])
+            return heard
         seconds = conversation.samples / SAMPLE_RATE
         last = conversation.finish()
         await self._hop(session, conversation, last)
-        await self._store.publish(session, last.number + 1, conversation.end())
+        held.correct_again(last.number)
+        while asking := self._ask(held, live):
+            await asyncio.wait({asking.answer})
+            await self._tell(session, held, live)
+        await self._store.publish(session, last.number + 1, conversation.end(), conversation.corrected)
         await self._store.forget_audio(session)
         return seconds
 
@@ -204,27 +293,3 @@ class SessionActor:
 def open_store(settings: Settings) -> SessionStore:
     """The store that the settings name. Sound outlives an absent recorder a little, for whoever concludes."""
     return SessionStore(connect(settings.redis_address), settings.retention, settings.abandon + SOUND_MARGIN)
-
-
-class SessionPool:
-    """The named session actors, made by whoever needs them first. A session's actor: rendezvous hashing."""
-
-    def __init__(self, settings: Settings, diariser: DeploymentHandle, recogniser: DeploymentHandle) -> None:
-        actor: Any = ray.remote(SessionActor)
-        # Actors of other settings are others: they go on with what they hold, and new connections come to these.
-        of = hashlib.sha256(settings.model_dump_json().encode()).hexdigest()[:8]
-        options: dict[str, Any] = {"namespace": NAMESPACE, "lifetime": "detached", "get_if_exists": True, "num_cpus": 0}
-        lasting: dict[str, Any] = {"max_restarts": -1, "max_task_retries": -1, "max_concurrency": 10_000}
-        self._actors: dict[str, ActorHandle] = {
-            name: actor.options(name=name, **options, **lasting).remote(settings, diariser, recogniser)
-            for name in (f"sessions-{of}-{number}" for number in range(settings.session_actors))
-        }
-
-    def actor(self, session: str) -> ActorHandle:
-        """Where a session lives (Thaler and Ravishankar 1998: the highest hash of the pair)."""
-        name = max(self._actors, key=lambda name: hashlib.sha256(f"{name}/{session}".encode()).digest())
-        return self._actors[name]
-
-    async def ready(self) -> None:
-        """Wait until all actors are up."""
-        await asyncio.gather(*(actor.ready.remote() for actor in self._actors.values()))

@@ -7,6 +7,8 @@ from typing import Annotated, Literal
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from pipeline.session import LANGUAGE, DiariserName
+
 Port = Annotated[int, Field(ge=1, le=65_535)]
 
 
@@ -36,6 +38,21 @@ class Settings(BaseSettings):
     max_frame_bytes: int = Field(65_536, ge=3_200, description="largest audio frame on the WebSocket")
     heartbeat: float = Field(10, gt=0, description="seconds between a recorder's signs of life; three missing close")
 
+    diariser: DiariserName = Field(
+        "local", description="who tells speakers apart, unless a session says otherwise; google falls back to local"
+    )
+    google_language: str = Field(
+        "en-US", min_length=2, pattern=LANGUAGE, description="language of a session that names none, as BCP 47"
+    )
+    google_endpoint: str = Field("", description="host:port of a proxy before Google; empty: Google's own")
+    google_insecure: bool = Field(False, description="speak to google_endpoint without TLS and credentials")
+    google_deadline: float = Field(
+        25,
+        gt=0,
+        le=480,
+        description="seconds that Google may take for one answer; a chunk, and so a question, takes 30",
+    )
+
     ingress_cpus: float = Field(0.2, ge=0)
     session_actors: int = Field(1, ge=1, description="actors that hold the live sessions")
     snapshot_seconds: float = Field(5, gt=0, description="conversation seconds between snapshots")
@@ -63,6 +80,8 @@ class Settings(BaseSettings):
     def _fits_together(self) -> Settings:
         if self.emotion_min_replicas > self.emotion_max_replicas:
             raise ValueError("emotion_min_replicas is above emotion_max_replicas")
+        if self.google_insecure and not self.google_endpoint:
+            raise ValueError("google_insecure needs a google_endpoint: Google's own takes nothing in the clear")
         return self
 
     @field_validator("redis_url")

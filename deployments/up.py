@@ -253,6 +253,7 @@ def _page_environment(settings: Settings) -> dict[str, str]:
         "TONETRACK_PORT": str(settings.port),
         "TONETRACK_UI_PORT": str(settings.ui_port),
         "TONETRACK_API_URL": settings.api_url,
+        "TONETRACK_DIARISER": settings.diariser,
         "TONETRACK_RETENTION": str(settings.retention),
     }
 

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 
-from pydantic import AfterValidator, BaseModel, Field, StrictBool
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import AfterValidator, BaseModel, Field, StrictBool, model_validator
+from pydantic_core import PydanticCustomError
 
 PURPOSES: Final = ("therapy", "research", "teaching", "team meeting", "personal")
+MOST_SPEAKERS: Final = 12  # that a session may be told to expect, and voices that it may know
 
 
 class UnknownSession(LookupError):
@@ -17,6 +21,10 @@ class UnknownSession(LookupError):
 
 class SessionOver(RuntimeError):
     """The recording was stopped; nothing can be added."""
+
+
+class OutOfStep(RuntimeError):
+    """The session has gone on without whoever wanted to write to it; what it is now stands in the store."""
 
 
 class TakenOver(RuntimeError):
@@ -60,6 +68,18 @@ def _printable(text: str) -> str:
 
 
 Printable = Annotated[str, AfterValidator(_printable)]
+Speakers = Annotated[int, Field(ge=1, le=MOST_SPEAKERS)]
+DiariserName = Literal["local", "google"]
+LANGUAGE: Final = r"^([A-Za-z]{2,3}(-[A-Za-z0-9]{1,8})*)?$"  # BCP 47, or nothing
+
+
+class VoiceKey(BaseModel):
+    """An enrolled voice, and the key that allows to look for it."""
+
+    model_config = {"extra": "forbid"}
+
+    id: str = Field(max_length=64)
+    key: str = Field(max_length=128)
 
 
 class SessionRequest(BaseModel):
@@ -70,6 +90,25 @@ class SessionRequest(BaseModel):
     purpose: Printable = Field(min_length=1, max_length=200, description="why the conversation is recorded")
     consent: StrictBool = Field(description="whether everyone who will be heard has agreed")
     name: Printable = Field(default="", max_length=200, description="what to call the session")
+    min_speakers: Speakers | None = Field(default=None, description="at least so many people will talk")
+    max_speakers: Speakers | None = Field(default=None, description="at most so many people will talk")
+    diariser: DiariserName | None = Field(
+        default=None, description="who tells speakers apart; none: the server's choice"
+    )
+    language: str = Field(default="", max_length=35, pattern=LANGUAGE, description="BCP 47, for a transcript")
+    voices: list[VoiceKey] = Field(
+        default_factory=list, max_length=MOST_SPEAKERS, description="enrolled voices to be called by their names"
+    )
+
+    @model_validator(mode="after")
+    def _fewest_before_most(self) -> SessionRequest:
+        if self.min_speakers and self.max_speakers and self.min_speakers > self.max_speakers:
+            raise PydanticCustomError(
+                "speakers",
+                "At least {least} and at most {most} speakers cannot both be; min_speakers is above max_speakers.",
+                {"least": self.min_speakers, "most": self.max_speakers},
+            )
+        return self
 
 
 class SessionRecord(BaseModel):
@@ -81,6 +120,27 @@ class SessionRecord(BaseModel):
     created_at: float = Field(description="Unix seconds; consent was declared then")
     stopped: bool
     expires_in: float = Field(description="seconds until everything is erased, counted anew whenever sound is added")
+    min_speakers: int | None = None
+    max_speakers: int | None = None
+    diariser: DiariserName | None = Field(default=None, description="none: the server's choice")
+    language: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """How many speakers a session was said to have; `most` is None where nobody said."""
+
+    least: int = 1
+    most: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Voice:
+    """An enrolled voice. `voiceprint`: float16 (SIZE,) of unit length, see `pipeline.voiceprint`."""
+
+    id: str
+    name: str
+    voiceprint: NDArray[np.float16]
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +164,19 @@ class Claim:
     next_frame: int
     next_audio: int
     samples: int
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How far a session is: `published`, the last step that was; `corrections`, how many were made.
+
+    `ended`: its length in seconds, once its end is published.
+    """
+
+    published: int
+    corrections: int
+    stopped: bool
+    ended: float | None
 
 
 @dataclass(frozen=True, slots=True)

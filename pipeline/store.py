@@ -1,13 +1,16 @@
 """Everything ToneTrack remembers of a session, in Redis.
 
-Five keys a session, all in one hash slot (`{id}`), all of which expire `retention` seconds after anything was last
-added to the session:
+Six keys a session, all in one hash slot (`{id}`), all of which expire `retention` seconds after anything was last
+heard in the session:
 
-    tonetrack:{id}           hash    purpose, consent, hashed keys, who records, how far everything is
-    tonetrack:{id}:audio     stream  the journal: PCM frames that no snapshot covers yet
-    tonetrack:{id}:webm      stream  the recorder's own bytes, where it sends webm; gone at the end
-    tonetrack:{id}:snapshot  string  the conversation's state up to a frame
-    tonetrack:{id}:events    stream  what was published, for every reader
+    tonetrack:{id}              hash    purpose, consent, hashed keys, who records, how far everything is
+    tonetrack:{id}:audio        stream  the journal: PCM frames that no snapshot covers yet
+    tonetrack:{id}:webm         stream  the recorder's own bytes, where it sends webm; gone at the end
+    tonetrack:{id}:snapshot     string  the conversation's state up to a frame
+    tonetrack:{id}:events       stream  what was published, for every reader
+    tonetrack:{id}:corrections  stream  what people corrected, each with the step after which it took effect
+
+What people enrol of their voices is no session's and lives apart (`pipeline.voices`).
 
 Writes that must happen once are Lua scripts (`scripts/`) that compare before they write, so that a retry after a lost
 answer, a second recorder or a replayed hop changes nothing, and an erased session stays erased.
@@ -15,14 +18,10 @@ answer, a second recorder or a replayed hop changes nothing, and an erased sessi
 
 from __future__ import annotations
 
-import asyncio
-import hashlib
-import hmac
 import secrets
 import time
-from collections.abc import AsyncIterator, Sequence
-from pathlib import Path
-from typing import Any, Final
+from collections.abc import AsyncIterator
+from typing import Final
 
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
@@ -30,10 +29,14 @@ from redis.backoff import ExponentialBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from pipeline.events import Event, SessionStarted, Warned, parse
+from pipeline.events import SessionStarted
+from pipeline.keys import digest, new_key, same
+from pipeline.published import FOLLOW_BLOCK_MS, SCRIPTS, Published
+from pipeline.published import session_key as _key
 from pipeline.session import (
     Claim,
     Codec,
+    Expected,
     Frame,
     FrameGap,
     NewSession,
@@ -45,10 +48,9 @@ from pipeline.session import (
     TakenOver,
     UnknownSession,
 )
-from pipeline.timeline import Timeline
+from pipeline.voices import VoiceStore
 
-SCRIPTS: Final = Path(__file__).parent / "scripts"
-FOLLOW_BLOCK_MS: Final = 5_000  # a reader's wait for the next event before it asks again
+HINTS: Final = ("min_speakers", "max_speakers", "diariser", "language")
 
 
 def connect(url: str) -> Redis:
@@ -63,21 +65,20 @@ def connect(url: str) -> Redis:
     )
 
 
-class SessionStore:
-    """Sessions in Redis.
+class SessionStore(Published):
+    """Sessions in Redis, and in `voices` the enrolled voices beside them.
 
     `retention`: seconds after which a session is erased, from when anything was last added. `sound_retention`: the
     same for its sound, where that goes sooner.
     """
 
     def __init__(self, redis: Redis, retention: float, sound_retention: float | None = None) -> None:
-        # Typed loosely: redis-py types every answer for all of its decoding modes at once; here it is always bytes.
-        self._redis: Any = redis
-        self.retention_ms = round(retention * 1000)
+        super().__init__(redis, round(retention * 1000))
+        self.voices = VoiceStore(redis)
         self.sound_ms = self.retention_ms if sound_retention is None else round(min(sound_retention, retention) * 1000)
-        self._append, self._claim, self._publish, self._save, self._stop = (
+        self._append, self._claim, self._save, self._stop = (
             redis.register_script((SCRIPTS / f"{name}.lua").read_text())
-            for name in ("append", "claim", "publish", "snapshot", "stop")
+            for name in ("append", "claim", "snapshot", "stop")
         )
 
     async def ping(self) -> None:
@@ -85,16 +86,24 @@ class SessionStore:
         await self._redis.ping()
 
     async def create(self, request: SessionRequest) -> NewSession:
-        """Open a session. Raises `ValueError` when not everyone has agreed."""
+        """Open a session.
+
+        Raises `ValueError` when not everyone has agreed, and `UnknownVoice` or `WrongVoiceKey` for a voice that the
+        session may not know.
+        """
         if not request.consent:
             raise ValueError("Everyone who will be heard must agree before a recording starts (consent: true).")
-        session = NewSession(secrets.token_hex(8), secrets.token_urlsafe(24), secrets.token_urlsafe(24))
-        fields = {
+        for voice in request.voices:
+            await self.voices.check(voice)
+        session = NewSession(secrets.token_hex(8), new_key(), new_key())
+        hints = {name: value for name in HINTS if (value := getattr(request, name)) not in (None, "")}
+        fields = hints | {
             "name": request.name,
             "purpose": request.purpose,
             "created_at": time.time(),
-            Role.RECORDER: _digest(session.recorder_key),
-            Role.VIEWER: _digest(session.viewer_key),
+            "voices": " ".join(dict.fromkeys(voice.id for voice in request.voices)),
+            Role.RECORDER: digest(session.recorder_key),
+            Role.VIEWER: digest(session.viewer_key),
         }
         await self._redis.hset(_key(session.id), mapping=fields)
         await self._redis.pexpire(_key(session.id), self.retention_ms)
@@ -104,7 +113,7 @@ class SessionStore:
     async def record(self, session: str) -> SessionRecord:
         """What is known of a session. Raises `UnknownSession`."""
         names = ["name", "purpose", "created_at", "stopped"]
-        name, purpose, created_at, stopped = await self._redis.hmget(_key(session), names)
+        name, purpose, created_at, stopped, *hints = await self._redis.hmget(_key(session), [*names, *HINTS])
         if created_at is None:
             raise UnknownSession(session)
         return SessionRecord(
@@ -114,14 +123,24 @@ class SessionStore:
             created_at=float(created_at),
             stopped=stopped is not None,
             expires_in=max(0, await self._redis.pttl(_key(session))) / 1000,
+            **{hint: value.decode() for hint, value in zip(HINTS, hints, strict=True) if value is not None},
         )
+
+    async def expected(self, session: str) -> Expected:
+        """How many speakers whoever opened the session has announced."""
+        least, most = await self._redis.hmget(_key(session), ["min_speakers", "max_speakers"])
+        return Expected(int(least or 1), None if most is None else int(most))
+
+    async def voice_ids(self, session: str) -> list[str]:
+        """The enrolled voices that the session was given when it was opened; some may be gone by now."""
+        return ((await self._redis.hget(_key(session), "voices")) or b"").decode().split()
 
     async def role(self, session: str, key: str) -> Role | None:
         """What a key allows, or None where it opens nothing. Raises `UnknownSession`."""
         hashes = await self._redis.hmget(_key(session), list(Role))
         if hashes[0] is None:
             raise UnknownSession(session)
-        matches = [role for role, stored in zip(Role, hashes, strict=True) if _same(stored, key)]
+        matches = [role for role, stored in zip(Role, hashes, strict=True) if same(stored, key)]
         return matches[0] if matches else None
 
     async def claim(self, session: str, codec: Codec, recorder: str | None = None) -> Claim:
@@ -184,66 +203,6 @@ class SessionStore:
         state: bytes | None = await self._redis.get(_key(session, "snapshot"))
         return state
 
-    async def publish(self, session: str, step: int, events: Sequence[Event]) -> bool:
-        """Append the events of one step to the stream, unless that step was published before.
-
-        Steps count up; replaying a step publishes nothing and returns False. Raises `UnknownSession`.
-        """
-        now = time.time()
-        texts = [event.model_copy(update={"published_at": now}).model_dump_json() for event in events]
-        outcome = await self._publish(
-            keys=[_key(session), _key(session, "events")], args=[step, self.retention_ms, *texts]
-        )
-        if outcome == b"unknown":
-            raise UnknownSession(session)
-        return bool(outcome == b"ok")
-
-    async def warn(self, session: str, warning: Warned) -> None:
-        """Publish a warning, outside of any step; a session without events gets none."""
-        text = warning.model_copy(update={"published_at": time.time()}).model_dump_json()
-        await self._redis.xadd(_key(session, "events"), {"event": text}, nomkstream=True)
-
-    async def events(self, session: str, after: str = "0") -> list[tuple[str, Event]]:
-        """All events after a stream entry, with their entry ids."""
-        start = f"({after}" if after != "0" else "-"
-        entries = await self._redis.xrange(_key(session, "events"), min=start)
-        return [(entry.decode(), parse(fields[b"event"])) for entry, fields in entries]
-
-    async def follow(self, session: str, after: str = "0") -> AsyncIterator[list[tuple[str, Event]]]:
-        """All events after an entry and then every new one, in batches; empty batches mark quiet seconds.
-
-        Ends after `session.ended`. Raises `UnknownSession` once the session is erased.
-        """
-        while True:
-            answer = await self._redis.xread({_key(session, "events"): after}, count=500, block=FOLLOW_BLOCK_MS)
-            batch = [(entry.decode(), parse(fields[b"event"])) for entry, fields in answer[0][1]] if answer else []
-            if not batch and not await self._redis.exists(_key(session)):
-                raise UnknownSession(session)
-            if not batch and await self.ended_at(session) is not None:
-                return
-            yield batch
-            if batch:
-                after = batch[-1][0]
-                if batch[-1][1].type == "session.ended":
-                    return
-
-    async def newest(self, session: str) -> Event | None:
-        """The event that was published last."""
-        entries = await self._redis.xrevrange(_key(session, "events"), count=1)
-        return parse(entries[0][1][b"event"]) if entries else None
-
-    async def ended_at(self, session: str) -> float | None:
-        """The session's length in seconds once its end is published, or None before."""
-        event = await self.newest(session)
-        return event.heard_until if event and event.type == "session.ended" else None
-
-    async def timeline(self, session: str) -> Timeline:
-        """The conversation as it is known now. Raises `UnknownSession`."""
-        if not await self._redis.exists(_key(session)):
-            raise UnknownSession(session)
-        entries = await self._redis.xrange(_key(session, "events"))
-        return await asyncio.to_thread(_fold, [fields[b"event"] for _, fields in entries])  # a long one takes a while
-
     async def stop(self, session: str, connection: str | None = None) -> None:
         """Let nothing more be added; with a connection, only if that still records.
 
@@ -270,24 +229,5 @@ class SessionStore:
 
     async def erase(self, session: str) -> int:
         """Delete all that is known of a session; returns how many of its keys there were."""
-        suffixes = ("", *Codec, "snapshot", "events")
+        suffixes = ("", *Codec, "snapshot", "events", "corrections")
         return int(await self._redis.delete(*(_key(session, suffix) for suffix in suffixes)))
-
-
-def _key(session: str, suffix: str = "") -> str:
-    return f"tonetrack:{{{session}}}:{suffix}" if suffix else f"tonetrack:{{{session}}}"
-
-
-def _fold(texts: Sequence[bytes]) -> Timeline:
-    timeline = Timeline()
-    for text in texts:
-        parse(text).apply(timeline)
-    return timeline
-
-
-def _digest(key: str) -> str:
-    return hashlib.sha256(key.encode()).hexdigest()
-
-
-def _same(stored: bytes | None, key: str) -> bool:
-    return stored is not None and hmac.compare_digest(stored, _digest(key).encode())

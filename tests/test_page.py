@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 
+import httpx
 import numpy as np
 import pytest
 from playwright.sync_api import Page, expect
@@ -97,3 +99,23 @@ def test_two_talkers_appear_and_the_line_heals(
         page.get_by_role("button", name="Stop recording").click()
         wait(page, "d.state === 'ended' && d.recorder === 'stopped'", 20)
         assert page.evaluate("lines.filter(line => line.url.includes('/audio')).length") == 2
+
+
+def test_somebody_is_given_a_name_where_they_are_heard(service: Service, chromium: str, small_wav: Path) -> None:
+    with talking_browser(chromium, small_wav) as browser:
+        page = browser.new_page()
+        begin(page, service.page)
+        wait(page, "d.speakers >= 1", 30)
+        page.get_by_role("button", name="Rename Speaker 1").click()
+        page.get_by_label("Name of speaker 1").fill("Anna")
+        page.get_by_role("button", name="Save").click()
+        expect(page.locator("#cards > li").filter(has_text="Anna")).to_have_count(1)
+        expect(page.locator("#corrected")).to_have_text("Speaker 1 is now called Anna.")
+        expect(page.get_by_role("button", name="Rename Anna")).to_be_visible()
+        page.get_by_role("button", name="Stop recording").click()
+        wait(page, "d.state === 'ended' && d.recorder === 'stopped'", 20)
+        link = urlsplit(page.url)
+    (session,) = parse_qs(link.query)["session"]
+    headers = {"Authorization": f"Bearer {link.fragment}"}
+    timeline = httpx.get(f"{service.api}/v1/sessions/{session}", headers=headers).json()
+    assert timeline["names"] == {"1": "Anna"}

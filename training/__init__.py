@@ -8,6 +8,6 @@ out of a clip, `augment` moves it elsewhere, and `fragments` keeps what the mode
 
 `simulate` lets recorded speakers talk to each other; `conversations` sends such talk through the whole pipeline, and
 `scoring` counts what a user would see. `speaker_sets` collects conversations and `speakers` judges who spoke when, by
-`diarisation_scoring`, against references that `rttm` reads. `voiceprint` and `projection` make the speaker encoder's two
-files, and `overlap` the network that hears two at once.
+`diarisation_scoring`, against references that `rttm` reads. `voiceprint` and `projection` make the speaker encoder's
+two files, and `overlap` the network that hears two at once.
 """

@@ -7,13 +7,36 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from redis.exceptions import RedisError
 
-from pipeline.session import UnknownSession
+from pipeline.corrections import UnknownSpeaker
+from pipeline.session import OutOfStep, UnknownSession
+from pipeline.voices import UnknownVoice, WrongVoiceKey
 
 UNKNOWN = "There is no such session: it was never created, has expired, or was erased."
+UNKNOWN_VOICE = "There is no such voice: it was never enrolled, has expired, or was erased."
 
 
 async def _unknown_session(_: Request, __: Exception) -> JSONResponse:
     return JSONResponse({"detail": UNKNOWN}, 404)
+
+
+async def _unknown_speaker(_: Request, error: Exception) -> JSONResponse:
+    return JSONResponse({"detail": str(error)}, 404)
+
+
+async def _unknown_voice(_: Request, error: Exception) -> JSONResponse:
+    return JSONResponse({"detail": UNKNOWN_VOICE}, 404)
+
+
+async def _wrong_voice_key(_: Request, error: Exception) -> JSONResponse:
+    return JSONResponse({"detail": f"The key does not open the voice {error}."}, 422)
+
+
+async def _out_of_step(_: Request, __: Exception) -> JSONResponse:
+    return JSONResponse(
+        {"detail": "The session cannot be brought up to date at the moment; try again shortly."},
+        503,
+        {"Retry-After": "2"},
+    )
 
 
 async def _not_understood(_: Request, error: Exception) -> JSONResponse:
@@ -34,5 +57,9 @@ async def _store_away(_: Request, __: Exception) -> JSONResponse:
 def explain_errors(api: FastAPI) -> None:
     """Teach an application to answer with them."""
     api.add_exception_handler(UnknownSession, _unknown_session)
+    api.add_exception_handler(UnknownSpeaker, _unknown_speaker)
+    api.add_exception_handler(UnknownVoice, _unknown_voice)
+    api.add_exception_handler(WrongVoiceKey, _wrong_voice_key)
+    api.add_exception_handler(OutOfStep, _out_of_step)
     api.add_exception_handler(RequestValidationError, _not_understood)
     api.add_exception_handler(RedisError, _store_away)

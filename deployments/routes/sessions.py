@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field
 from deployments.routes.access import AsRecorder, AsViewer, TheContext
 from pipeline.session import SessionRecord, SessionRequest, UnknownSession
 from pipeline.store import SessionStore
-from pipeline.timeline import CHUNK_SECONDS, EMOTIONS, ChunkSpeaker, EmotionReading, Turn
+from pipeline.timeline import CHUNK_SECONDS, EMOTIONS, ChunkSpeaker, EmotionReading, Turn, Word
 
 ChunkNumber = Annotated[int, Path(ge=0, le=1_000_000)]
 
@@ -37,11 +37,16 @@ class SessionTimeline(BaseModel):
     speakers: list[int]
     turns: list[Turn]
     readings: list[EmotionReading] = Field(description=f"probabilities in the order {', '.join(EMOTIONS)}")
+    names: dict[int, str] = Field(description="by speaker, where somebody has named them or their voice is enrolled")
+    words: list[Word] = Field(description="the transcript, where the diariser gives one")
 
 
 @router.post("", status_code=201)
 async def create(request: SessionRequest, context: TheContext) -> SessionCreated:
-    """Open a session, once everyone who will be heard has agreed."""
+    """Open a session, once everyone who will be heard has agreed.
+
+    422 and 404 for enrolled voices whose keys are wrong, or which are not there.
+    """
     if context.full:
         raise HTTPException(503, "All places are taken; try again in half a minute.", {"Retry-After": "30"})
     try:

@@ -18,6 +18,8 @@ import yaml
 from ray.serve.schema import ServeDeploySchema
 
 from deployments.app import build
+from deployments.context import Context
+from deployments.ingress import build_api
 from deployments.settings import Settings
 from deployments.up import QUIET_WORKERS
 from tests.service import ROOT, free_port, record, running_redis
@@ -39,6 +41,28 @@ def test_the_serve_config_is_valid() -> None:
     (application,) = ServeDeploySchema.model_validate(yaml.safe_load(CONFIG.read_text())).applications
     assert application.import_path == "deployments.app:build"
     assert set(application.args) <= set(Settings.model_fields)
+
+
+@pytest.mark.parametrize("method", ["GET", "POST", "PATCH", "DELETE"])
+async def test_a_page_on_another_port_may_ask_with_a_key_but_not_with_cookies(method: str) -> None:
+    nothing: Any = None
+    asked = {
+        "Origin": "http://localhost:5006",
+        "Access-Control-Request-Method": method,
+        "Access-Control-Request-Headers": "authorization,content-type",
+    }
+    transport = httpx.ASGITransport(build_api(Context(Settings(), nothing, nothing, nothing)))
+    async with httpx.AsyncClient(transport=transport, base_url="http://localhost:8000") as http:
+        preflight = await http.options("/v1/sessions/anything/speakers/1", headers=asked)
+        refused = await http.options("/v1/sessions/anything", headers=asked | {"Access-Control-Request-Method": "PUT"})
+        alive = await http.get("/healthz", headers={"Origin": "http://localhost:5006"})
+    assert preflight.status_code == 200
+    assert preflight.headers["Access-Control-Allow-Origin"] == "*"
+    assert method in preflight.headers["Access-Control-Allow-Methods"].split(", ")
+    assert {"Authorization", "Content-Type"} <= set(preflight.headers["Access-Control-Allow-Headers"].split(", "))
+    assert "Access-Control-Allow-Credentials" not in preflight.headers
+    assert refused.status_code == 400
+    assert alive.headers["Access-Control-Allow-Origin"] == "*"
 
 
 @contextmanager

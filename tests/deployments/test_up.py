@@ -59,6 +59,8 @@ def test_too_little_memory_gets_one_clear_sentence(monkeypatch: pytest.MonkeyPat
         ({"allowed_origins": "http://x"}, "a list is written as JSON"),
         ({"emotion_min_replicas": "5"}, "above emotion_max_replicas"),
         ({"api_url": "javascript:alert(1)"}, "starts with http"),
+        ({"google_insecure": "1"}, "google_insecure needs a google_endpoint"),
+        ({"google_language": "English!"}, "TONETRACK_GOOGLE_LANGUAGE"),
         ({"bogus": "1"}, "There is no setting TONETRACK_BOGUS"),
     ],
 )
@@ -80,6 +82,12 @@ def test_config_keeps_secrets() -> None:
     printed = tonetrack("config", redis_url="redis://:hunter2@somewhere:6379").stdout
     assert "hunter2" not in printed
     assert "TONETRACK_PORT=8000" in printed
+
+
+def test_the_page_knows_who_tells_speakers_apart() -> None:
+    """It says so where sound goes to Google."""
+    settings = Settings(redis_url="redis://somewhere:6379", diariser="google")
+    assert up._page_environment(settings)["TONETRACK_DIARISER"] == "google"
 
 
 def test_help_explains() -> None:

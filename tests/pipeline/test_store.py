@@ -3,23 +3,31 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 
+import numpy as np
 import pytest
 import redis
 
-from pipeline.events import HopHeard, SessionEnded, Warned
+from pipeline.corrections import Correction, Merging, Naming, parse
+from pipeline.events import Event, HopHeard, SessionEnded, SpeakerNamed, Warned
+from pipeline.published import Corrected
 from pipeline.session import (
     Codec,
+    Expected,
     Frame,
     FrameGap,
     NewSession,
     OtherCodec,
+    OutOfStep,
     Role,
     SessionOver,
     SessionRequest,
     TakenOver,
     UnknownSession,
+    VoiceKey,
 )
 from pipeline.store import SessionStore, connect
+from pipeline.voiceprint import SIZE
+from pipeline.voices import NewVoice, UnknownVoice, WrongVoiceKey
 from tests.service import running_redis
 
 
@@ -136,6 +144,16 @@ async def test_a_stopped_session_takes_nothing_more(store: SessionStore, session
         await store.claim(session.id, Codec.PCM16)
 
 
+async def test_what_is_sent_again_after_the_stop_is_acknowledged(store: SessionStore, session: NewSession) -> None:
+    """A recorder that came back on a new line, its stop still on the way on the old one, used to be refused."""
+    claim = await store.claim(session.id, Codec.PCM16, "recorder-1")
+    await store.append(session.id, claim.connection, Codec.PCM16, Frame(0, b"ab", 1.0))
+    await store.stop(session.id, claim.connection)
+    assert await store.append(session.id, claim.connection, Codec.PCM16, Frame(0, b"ab", 1.0)) == 1
+    with pytest.raises(SessionOver):
+        await store.append(session.id, claim.connection, Codec.PCM16, Frame(1, b"cd", 1.0))
+
+
 async def test_a_snapshot_lets_the_journal_go(store: SessionStore, session: NewSession) -> None:
     claim = await store.claim(session.id, Codec.PCM16)
     for number in range(4):
@@ -174,18 +192,175 @@ async def test_followers_see_the_past_and_then_the_rest(store: SessionStore, ses
 async def test_who_has_seen_the_end_waits_for_nothing(
     store: SessionStore, session: NewSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pipeline.store.FOLLOW_BLOCK_MS", 50)
+    monkeypatch.setattr("pipeline.published.FOLLOW_BLOCK_MS", 50)
     await store.publish(session.id, 1, [SessionEnded()])
     last = (await store.events(session.id))[-1][0]
     async with asyncio.timeout(5):
         assert [event async for batch in store.follow(session.id, after=last) for event in batch] == []
 
 
+async def test_who_asks_for_it_hears_what_comes_after_the_end(
+    store: SessionStore, session: NewSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipeline.published.FOLLOW_BLOCK_MS", 50)
+    await store.publish(session.id, 1, [SessionEnded(heard_until=3)])
+
+    async def follow() -> list[str]:
+        types: list[str] = []
+        async for batch in store.follow(session.id, beyond_end=True):
+            types += [event.type for _, event in batch]
+            if types[-1] == "speaker.named":
+                return types
+        return types
+
+    following = asyncio.create_task(follow())
+    await asyncio.sleep(0.2)
+    await correct(store, session, 1, after=1)
+    async with asyncio.timeout(5):
+        assert await following == ["session.started", "session.ended", "speaker.named"]
+        types = [event.type async for batch in store.follow(session.id) for _, event in batch]
+    assert types == ["session.started", "session.ended", "speaker.named"]
+    assert await store.ended_at(session.id) == 3
+
+
+async def test_sessions_of_an_earlier_version_have_ended_too(
+    store: SessionStore, session: NewSession, url: str
+) -> None:
+    """Their last event used to be the only sign of it."""
+    await store.publish(session.id, 1, [SessionEnded(heard_until=3.25)])
+    with redis.Redis.from_url(url) as raw:
+        raw.hdel(f"tonetrack:{{{session.id}}}", "ended")
+    assert await store.ended_at(session.id) == 3.25
+    async with asyncio.timeout(4):
+        assert len([event async for batch in store.follow(session.id) for event in batch]) == 2
+    await correct(store, session, 1, after=1)
+    assert await store.ended_at(session.id) == 3.25
+
+
+ANNA = Naming(speaker=1, name="Anna")
+
+
+async def correct(
+    store: SessionStore,
+    session: NewSession,
+    number: int,
+    after: int,
+    token: str = "token",
+    correction: Correction = ANNA,
+) -> None:
+    events: list[Event] = [SpeakerNamed(speaker=1, name="Anna")]
+    await store.correct(session.id, number, Corrected(after, token, correction.model_dump_json()), events)
+
+
+async def test_a_correction_and_its_events_are_written_once(store: SessionStore, session: NewSession) -> None:
+    """A connection that broke before the answer came asks again."""
+    await store.publish(session.id, 1, [HopHeard(speech=True)])
+    await correct(store, session, 1, after=1)
+    await correct(store, session, 1, after=1)
+    await correct(store, session, 2, after=1, token="other", correction=Merging(kept=1, merged=2))
+    types = [event.type for _, event in await store.events(session.id)]
+    assert types == ["session.started", "hop.heard", "speaker.named", "speaker.named"]
+    first, second = await store.corrections(session.id)
+    assert (first.after, first.token, parse(first.correction)) == (1, "token", ANNA)
+    assert (second.after, second.token, parse(second.correction)) == (1, "other", Merging(kept=1, merged=2))
+    standing = await store.standing(session.id)
+    assert (standing.published, standing.corrections, standing.ended) == (1, 2, None)
+
+
+@pytest.mark.parametrize(("number", "after"), [(1, 0), (1, 2), (2, 1), (3, 1)])
+async def test_a_correction_of_what_is_not_any_more_is_refused(
+    store: SessionStore, session: NewSession, number: int, after: int
+) -> None:
+    await store.publish(session.id, 1, [HopHeard(speech=True)])
+    if number == 1:
+        with pytest.raises(OutOfStep):
+            await correct(store, session, number, after)
+        assert await store.corrections(session.id) == []
+    else:
+        await correct(store, session, 1, after=1)
+        with pytest.raises(OutOfStep):
+            await correct(store, session, 1 if number == 2 else number, after, token="other")
+        assert len(await store.corrections(session.id)) == 1
+    assert len(await store.events(session.id)) == 2 + (number != 1)
+
+
+async def test_a_step_that_overlooks_a_correction_is_refused(store: SessionStore, session: NewSession) -> None:
+    await correct(store, session, 1, after=0)
+    hop = HopHeard(speech=True)
+    with pytest.raises(OutOfStep):
+        await store.publish(session.id, 1, [hop], corrected=0)
+    assert await store.publish(session.id, 1, [hop], corrected=1)
+    assert not await store.publish(session.id, 1, [hop], corrected=0), "a replay has been published, whatever it knows"
+
+
+async def test_a_correction_does_not_make_a_session_live_longer(store: SessionStore, session: NewSession) -> None:
+    await asyncio.sleep(0.3)
+    await correct(store, session, 1, after=0)
+    assert (await store.record(session.id)).expires_in < 59.8
+    assert 0 < await store._redis.pttl(f"tonetrack:{{{session.id}}}:corrections") < 59_800
+
+
+async def test_what_was_said_of_the_speakers_is_remembered(store: SessionStore, session: NewSession) -> None:
+    assert await store.expected(session.id) == Expected(1, None)
+    request = SessionRequest(
+        purpose="research", consent=True, min_speakers=2, max_speakers=3, diariser="google", language="de-CH"
+    )
+    told = await store.create(request)
+    assert await store.expected(told.id) == Expected(2, 3)
+    record = await store.record(told.id)
+    assert (record.min_speakers, record.max_speakers, record.diariser, record.language) == (2, 3, "google", "de-CH")
+    with pytest.raises(ValueError, match="above max_speakers"):
+        SessionRequest(purpose="research", consent=True, min_speakers=3, max_speakers=2)
+
+
+async def a_voice(store: SessionStore, seconds: float = 60) -> NewVoice:
+    return await store.voices.add("Anna", np.eye(1, SIZE, 3, dtype=np.float32)[0], 11.5, "v1", seconds)
+
+
+async def test_a_voice_is_what_was_enrolled(store: SessionStore, url: str) -> None:
+    voice = await a_voice(store)
+    assert voice.record == await store.voices.record(voice.record.id)
+    assert voice.record.expires_at - voice.record.consented_at == pytest.approx(60, abs=1)
+    (loaded,) = await store.voices.load([voice.record.id, "nobody"], "v1")
+    assert (loaded.id, loaded.name, int(loaded.voiceprint.argmax())) == (voice.record.id, "Anna", 3)
+    assert loaded.voiceprint.dtype == np.float16
+    assert await store.voices.load([voice.record.id], "v2") == [], "voiceprints of two encoders cannot be compared"
+    with redis.Redis.from_url(url) as raw:
+        at_rest = b"".join(raw.hgetall(f"tonetrack:voice:{{{voice.record.id}}}").values())
+    assert voice.key.encode() not in at_rest
+    await store.voices.erase(voice.record.id)
+    with pytest.raises(UnknownVoice):
+        await store.voices.record(voice.record.id)
+    assert await store.voices.load([voice.record.id], "v1") == []
+
+
+async def test_a_voice_expires(store: SessionStore) -> None:
+    voice = await a_voice(store, seconds=0.2)
+    await asyncio.sleep(0.4)
+    with pytest.raises(UnknownVoice):
+        await store.voices.check(VoiceKey(id=voice.record.id, key=voice.key))
+
+
+async def test_a_session_knows_the_voices_whose_keys_it_was_given(store: SessionStore) -> None:
+    voice = await a_voice(store)
+
+    def asked(key: str, voice_id: str = voice.record.id) -> SessionRequest:
+        keys = [VoiceKey(id=voice_id, key=key)] * 2
+        return SessionRequest(purpose="research", consent=True, voices=keys)
+
+    assert await store.voice_ids((await store.create(asked(voice.key))).id) == [voice.record.id]
+    with pytest.raises(WrongVoiceKey):
+        await store.create(asked("guess"))
+    with pytest.raises(UnknownVoice):
+        await store.create(asked(voice.key, "nobody"))
+
+
 async def test_erasing_leaves_nothing(store: SessionStore, session: NewSession, url: str) -> None:
     claim = await store.claim(session.id, Codec.PCM16)
     await store.append(session.id, claim.connection, Codec.PCM16, Frame(0, b"ab", 1.0))
     await store.save_snapshot(session.id, b"state", 0)
-    assert await store.erase(session.id) == 4
+    await correct(store, session, 1, after=0)
+    assert await store.erase(session.id) == 5
     with redis.Redis.from_url(url) as raw:
         assert not list(raw.scan_iter(f"*{session.id}*"))
     for attempt in (
@@ -195,6 +370,8 @@ async def test_erasing_leaves_nothing(store: SessionStore, session: NewSession, 
         store.timeline(session.id),
         store.claim(session.id, Codec.PCM16),
         store.stop(session.id),
+        store.standing(session.id),
+        correct(store, session, 2, after=0),
     ):
         with pytest.raises(UnknownSession):
             await attempt
@@ -211,6 +388,7 @@ async def test_everything_expires_together(url: str) -> None:
     claim = await store.claim(session.id, Codec.WEBM)
     await store.append(session.id, claim.connection, Codec.WEBM, Frame(0, b"webm", 1.0))
     await store.save_snapshot(session.id, b"state", 0)
+    await correct(store, session, 1, after=0)
     await asyncio.sleep(0.6)
     with redis.Redis.from_url(url) as raw:
         assert not list(raw.scan_iter(f"*{session.id}*"))

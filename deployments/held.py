@@ -1,0 +1,70 @@
+"""A conversation in the hands of a session actor, and how it is brought back to where it was."""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pipeline.conversation import TAIL_SECONDS, Conversation
+from pipeline.corrections import UnknownSpeaker, parse
+from pipeline.diarisation.tags import REQUEST_SECONDS
+from pipeline.emotion import EmotionHead
+from pipeline.enrolment import version
+from pipeline.published import Corrected
+from pipeline.session import DiariserName, Expected, SessionRecord, Voice
+from pipeline.store import SessionStore
+
+logger = logging.getLogger("ray.serve")
+
+
+@dataclass
+class Held:
+    """A conversation, the corrections that a replay has yet to come to, and the tokens of all that were ever made.
+
+    `google`: whether Google is asked who spoke in it.
+    """
+
+    conversation: Conversation
+    due: deque[Corrected]
+    tokens: set[str]
+    record: SessionRecord
+    google: bool
+
+    def correct_again(self, hop: int) -> None:
+        """Make the corrections that took effect after this hop, or before it, when it was first heard."""
+        while self.due and self.due[0].after <= hop:
+            number = self.conversation.corrected + 1
+            try:
+                self.conversation.correct(parse(self.due.popleft().correction))
+            except (UnknownSpeaker, ValueError):  # models that were changed meanwhile may tell others apart
+                logger.exception("correction %d does not fit what is heard now", number)
+            self.conversation.corrected = number
+
+
+async def restore(session: str, store: SessionStore, head: EmotionHead, diariser: DiariserName) -> Held:
+    """A session's conversation as its newest snapshot has it, with what was corrected since.
+
+    `diariser`: who tells speakers apart where the session does not say. Raises `UnknownSession`.
+    """
+    record = await store.record(session)
+    google = (record.diariser or diariser) == "google"
+    state = await store.load_snapshot(session)
+    corrections = await store.corrections(session)
+    ids = await store.voice_ids(session)
+    voices = await store.voices.load(ids, version()) if ids else []
+    tail = REQUEST_SECONDS if google else TAIL_SECONDS
+    conversation = _conversation(state, head, await store.expected(session), voices, tail)
+    due = deque(corrections[conversation.corrected :])
+    held = Held(conversation, due, {correction.token for correction in corrections}, record, google)
+    held.correct_again(conversation.hops)
+    return held
+
+
+def _conversation(
+    state: bytes | None, head: EmotionHead, expected: Expected, voices: Sequence[Voice], tail: float
+) -> Conversation:
+    if state is None:
+        return Conversation(head, expected, voices, tail)
+    return Conversation.unpack(state, head, expected, voices, tail)

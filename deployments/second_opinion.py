@@ -1,0 +1,122 @@
+"""A second opinion on who spoke: where a session wants it, Google is asked about every chunk that has closed.
+
+The local diariser's labels stand until there is an answer, and where none comes. An answer is a correction like those
+that people make, and so is its absence, with a warning: what was asked once is not asked again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from deployments.settings import Settings
+from pipeline.conversation import Question
+from pipeline.corrections import Telling
+from pipeline.diarisation.tags import TaggedWord
+from pipeline.events import Warned
+from pipeline.session import SessionRecord
+
+if TYPE_CHECKING:
+    from pipeline.diarisation.google import GoogleDiariser
+
+UNFORESEEN: Final = "What Google hears could not be used; the server's log says why."
+
+logger = logging.getLogger("ray.serve")
+
+
+@dataclass(frozen=True, slots=True)
+class Opinion:
+    """What the other diariser said, and why it said nothing, where it did not."""
+
+    telling: Telling
+    warning: Warned | None = None
+
+    @property
+    def token(self) -> str:
+        """Makes it known again, whoever asked."""
+        return token(self.telling.until)
+
+
+@dataclass(slots=True)
+class Asking:
+    """A question under way, on what was said before the second `until`."""
+
+    until: float
+    answer: asyncio.Future[Opinion]
+    asked_at: float = field(default_factory=time.monotonic)
+
+    async def settle(self, seconds: float) -> None:
+        """Wait for the answer, though no longer than until so many seconds after the question."""
+        await asyncio.wait({self.answer}, timeout=max(0.0, self.asked_at + seconds - time.monotonic()))
+
+    def give_up(self) -> None:
+        """Take the answer for none, since a conversation failed to take it in."""
+        telling = self.answer.result().telling.model_copy(update={"words": ()})
+        self.answer = asyncio.get_running_loop().create_future()
+        self.answer.set_result(Opinion(telling, Warned(code="google", message=UNFORESEEN)))
+
+
+class SecondOpinion:
+    """Asks Google, for all sessions of an actor. What that takes is loaded with the first question."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._opening: asyncio.Task[GoogleDiariser] | None = None
+
+    def ask(self, question: Question, record: SessionRecord) -> Asking:
+        """Ask what was said in a session; the answer always comes, if only as a warning."""
+        return Asking(question.until, asyncio.create_task(self._opinion(question, record)))
+
+    async def close(self) -> None:
+        """Close the connection, if there is one."""
+        if self._opening:
+            await (await self._opening).close()
+
+    async def _opinion(self, question: Question, record: SessionRecord) -> Opinion:
+        try:
+            words, message = await self._words(question, record)
+        except Exception:
+            logger.exception("session %s: no second opinion", record.id)
+            words, message = [], UNFORESEEN
+        telling = Telling(since=question.since, until=question.until, words=tuple(words))
+        return Opinion(telling, Warned(code="google", message=message) if message else None)
+
+    async def _words(self, question: Question, record: SessionRecord) -> tuple[list[TaggedWord], str]:
+        """What Google heard, or else what to tell those who watch."""
+        if self._opening is None:
+            self._opening = asyncio.create_task(asyncio.to_thread(_load, self._settings))
+        google = await asyncio.shield(self._opening)
+        from pipeline.diarisation.google import GoogleUnavailable, Hints
+
+        hints = Hints(
+            language=record.language or self._settings.google_language,
+            min_speakers=record.min_speakers or 1,
+            max_speakers=record.max_speakers,
+        )
+        try:
+            return await google.hear(question.audio, question.start, hints), ""
+        except GoogleUnavailable as error:
+            logger.warning("session %s: %s It said: %r", record.id, error, error.__cause__)
+            return [], error.message
+
+
+def token(until: float) -> str:
+    """Of the opinion on what was said before a second of the session."""
+    return f"told-{until:.3f}"
+
+
+def _load(settings: Settings) -> GoogleDiariser:
+    """A thread's work: the libraries take a good part of a second, and sessions wait for their hops meanwhile."""
+    from pipeline.diarisation.google import GoogleDiariser, GoogleSettings
+
+    return GoogleDiariser(
+        GoogleSettings(
+            language=settings.google_language,
+            endpoint=settings.google_endpoint or None,
+            insecure=settings.google_insecure,
+            deadline=settings.google_deadline,
+        )
+    )
