@@ -162,9 +162,9 @@ class Talker:
 
 
 # Found by a search for voices that the speaker encoder keeps well apart.
-LOW = Talker("low", pitch=117, tract=0.83, liveliness=1.6, tilt=4000, breathiness=0.01)
-HIGH = Talker("high", pitch=248, tract=1.3, liveliness=1.2, tilt=4000, breathiness=0.15)
-SOFT = Talker("soft", pitch=83, tract=0.96, liveliness=2.7, tilt=400, breathiness=0.05)
+LOW = Talker("low", pitch=75, tract=0.86, liveliness=2.2, tilt=1600, breathiness=0.05, roughness=0.0)
+HIGH = Talker("high", pitch=248, tract=1.3, liveliness=1.2, tilt=4000, breathiness=0.15, roughness=0.0)
+SOFT = Talker("soft", pitch=145, tract=1.3, liveliness=1.0, tilt=2600, breathiness=0.05)
 BRIGHT = Talker("bright", pitch=265, tract=1.09, liveliness=2.1, tilt=400)
 TALKERS = (LOW, HIGH, SOFT, BRIGHT)
 
