@@ -26,6 +26,8 @@ from pipeline.timeline import SAMPLE_RATE
 
 LONGEST: Final = REQUEST_SECONDS  # that Google takes; they are 2 MB here, so its limit of 10 MB is never met
 
+GOOGLES_MOST: Final = 6  # voices that Google looks for unless told otherwise
+
 Code = Literal["credentials", "permission", "quota", "deadline", "language", "network", "failure"]
 
 ADVICE: Final[dict[Code, str]] = {
@@ -59,7 +61,7 @@ class Hints(BaseModel):
 
     language: str = Field("en-US", min_length=2, description="BCP-47 tag of the language spoken")
     min_speakers: int = Field(1, ge=1, description="fewest voices in a request; Google's own 2 would split a monologue")
-    max_speakers: int | None = Field(None, ge=1, description="most voices in a request; None: Google's choice, 6")
+    max_speakers: int | None = Field(None, ge=1, description="most voices in a request; None: 6, or the fewest")
 
     @model_validator(mode="after")
     def _at_least_as_many_at_most(self) -> Hints:
@@ -152,8 +154,9 @@ class GoogleDiariser:
 
 
 def _request(audio: NDArray[np.int16], hints: Hints, model: str | None) -> speech.RecognizeRequest:
+    most = hints.max_speakers or max(GOOGLES_MOST, hints.min_speakers)
     diarization = speech.SpeakerDiarizationConfig(
-        enable_speaker_diarization=True, min_speaker_count=hints.min_speakers, max_speaker_count=hints.max_speakers
+        enable_speaker_diarization=True, min_speaker_count=hints.min_speakers, max_speaker_count=most
     )
     config = speech.RecognitionConfig(
         encoding=speech.RecognitionConfig.AudioEncoding.LINEAR16,

@@ -98,6 +98,12 @@ async def test_a_conversation_may_bring_hints_of_its_own() -> None:
     assert plain.model == ""
 
 
+async def test_more_voices_than_google_looks_for_by_itself_may_be_expected() -> None:
+    _, server = await hear(HELLO, min_speakers=8)
+    diarization = server.requests[0].config.diarization_config
+    assert (diarization.min_speaker_count, diarization.max_speaker_count) == (8, 8)
+
+
 async def test_only_the_last_result_is_told_and_it_tells_all() -> None:
     before = (("one", 0.0, 0.2, 0),), (("two", 0.4, 0.6, 3),)
     last = (("one", 0.0, 0.2, 2), ("two", 0.4, 0.6, 1))
