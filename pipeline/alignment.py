@@ -8,7 +8,7 @@ corrects it; a speaker's anchor remembers the rest of a long conversation in con
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from itertools import combinations, count
 from typing import Any, Final
@@ -55,8 +55,9 @@ class SpeakerMemory:
     `anchors`: for each speaker the sum, float32 (SIZE,), of the voiceprints that left the active stretch, each times
     the seconds of its unit. `merged`: numbers of speakers that turned out to be somebody else; nobody gets them again.
     `faces`: under whose number a speaker is shown, where somebody has said that two are one. Their voices stay apart in
-    here, for they did not sound alike, or they would have been taken for one. `going_on`: sample up to which the newest
-    unit's speech goes on, though it is no unit yet.
+    here, for they did not sound alike, or they would have been taken for one. `vouched`: speakers of whom somebody has
+    said who they are; two of them are never taken for one, and nobody else gets their numbers. `going_on`: sample up to
+    which the newest unit's speech goes on, though it is no unit yet.
     """
 
     expected: Expected = ANYBODY
@@ -65,6 +66,7 @@ class SpeakerMemory:
     count: int = 0
     merged: list[int] = field(default_factory=list)
     faces: dict[int, int] = field(default_factory=dict)
+    vouched: set[int] = field(default_factory=set)
     going_on: int = 0
 
     @property
@@ -96,6 +98,7 @@ class SpeakerMemory:
 
     def join(self, kept: int, merged: int) -> None:
         """Show all that `merged` said, and will say, under the number of `kept`."""
+        self.vouched |= {kept, merged}
         shown_so = [merged, *(speaker for speaker, face in self.faces.items() if face == merged)]
         self.faces |= dict.fromkeys(shown_so, kept)
 
@@ -152,6 +155,7 @@ class SpeakerMemory:
         if not told:
             return {}
         speakers = self._tagged(words, told, since)
+        self.vouched |= set(speakers.values())
         for i, heard in enumerate(self.heard):
             start, end = heard.unit.start / SAMPLE_RATE, heard.unit.end / SAMPLE_RATE
             if since <= (start + end) / 2 < until:
@@ -177,7 +181,7 @@ class SpeakerMemory:
         """The memory as plain data, but for what is expected."""
         state = asdict(self)
         del state["expected"]
-        return state
+        return state | {"vouched": sorted(self.vouched)}
 
     @classmethod
     def unpack(cls, state: dict[str, Any], expected: Expected = ANYBODY) -> SpeakerMemory:
@@ -190,6 +194,7 @@ class SpeakerMemory:
             state["count"],
             state["merged"],
             state["faces"],
+            set(state["vouched"]),
             state["going_on"],
         )
 
@@ -249,7 +254,7 @@ class SpeakerMemory:
         turns = [turn.model_copy(update={"speaker": internal.get(turn.speaker, turn.speaker)}) for turn in settled]
         found = speakers_of(words, turns, likeness, before=since, speakers=known)
         seconds = {tag: sum(run.end - run.start for run in told if run.tag == tag) for tag in of_tag}
-        taken = {*known, *self.merged, *(speaker for speaker in found.values() if speaker)}
+        taken = {*known, *(speaker for speaker in found.values() if speaker)}
         speakers: dict[int, int] = {}
         for tag in sorted(of_tag, key=lambda tag: -seconds[tag]):
             speaker = found.get(tag)
@@ -257,7 +262,7 @@ class SpeakerMemory:
                 speaker = max(known, key=lambda other: likeness(tag, other))
             if speaker is None:
                 heard = self._heard_there(run for run in told if run.tag == tag)
-                speaker = heard if heard is not None and heard not in taken else self._free(taken)
+                speaker = heard if heard is not None and heard not in taken else self._free(speakers.values())
             taken.add(speaker)
             speakers[tag] = speaker
         return speakers
@@ -295,14 +300,20 @@ class SpeakerMemory:
             and any(start <= (heard.unit.start + heard.unit.end) / 2 < end for start, end in stretches)
         ]
 
-    def _free(self, taken: Container[int]) -> int:
-        """The lowest number that nobody has or had."""
+    def _free(self, given: Iterable[int]) -> int:
+        """The lowest number that nobody has, beside those just given.
+
+        Where hearing more dissolves a speaker the number is free again, unless somebody has vouched for it: what is
+        known of that number is known of that person.
+        """
+        has = {heard.speaker for heard in self.heard if heard.speaker is not None}
+        taken = {*given, *has, *self.anchors, *self.merged, *self.faces, *self.faces.values(), *self.vouched}
         return next(number for number in count(1) if number not in taken)
 
     def _merge_anchors(self) -> list[tuple[int, int]]:
         merged = []
         for kept, other in combinations(sorted(self.anchors), 2):
-            if kept not in self.anchors or other not in self.anchors:
+            if kept not in self.anchors or other not in self.anchors or {kept, other} <= self.vouched:
                 continue
             if 1 - unit_length(self.anchors[kept]) @ unit_length(self.anchors[other]) < SAME:
                 self.anchors[kept] = self.anchors[kept] + self.anchors.pop(other)
@@ -342,18 +353,19 @@ class SpeakerMemory:
         labels = sorted(set(clusters.tolist()))
         before = sorted({s for i in telling if (s := self.heard[i].speaker)} | set(known))
         shared = np.zeros((len(labels), len(before)))
+        told = {heard.speaker for heard in self.heard if heard.settled}
         for i, cluster, duration in zip(telling, clusters, seconds, strict=False):
             if speaker := self.heard[i].speaker:
                 shared[labels.index(cluster), before.index(speaker)] += duration
         for speaker, cluster in zip(known, clusters[len(telling) :], strict=True):
             shared[labels.index(cluster), before.index(speaker)] += ANCHOR_SECONDS
+            if speaker in told:  # who they are is known: no other cluster may be them
+                shared[np.arange(len(labels)) != labels.index(cluster), before.index(speaker)] = 0
         rows, columns = linear_sum_assignment(-shared)
         names = {labels[r]: before[c] for r, c in zip(rows, columns, strict=True) if shared[r, c] > 0}
-        taken = {*before, *known, *self.merged}  # a number never changes hands
         for cluster in dict.fromkeys(clusters[: len(telling)].tolist()):
             if cluster not in names:
-                names[cluster] = self._free(taken)
-                taken.add(names[cluster])
+                names[cluster] = self._free([*before, *names.values()])
         return names
 
     def _neighbour(self, i: int) -> int | None:

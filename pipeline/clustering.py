@@ -21,6 +21,7 @@ NEWCOMER_SECONDS: Final = 1.5  # speech that a new voice must have before it bec
 NEWCOMER_SHARE: Final = 0.15  # of all active speech, too: the longer one talks, the more one sounds unlike oneself
 DISTINCT: Final = 0.4  # cosine to everyone else below which a new voice is believed ...
 DISTINCT_SECONDS: Final = 0.9  # ... after this much speech already
+TRIES: Final = 150  # finer cuts that are tried where fewer voices are found than are expected
 
 
 def unit_length(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -44,7 +45,8 @@ def voices(
 ) -> NDArray[np.int64]:
     """A cluster number (n,) for each voiceprint, of `seconds` (n,) of speech; the last `known` stand for speakers.
 
-    Groups are two voices where they are APART on average, and there are as many as are expected. Few seconds of a new
+    Groups are two voices where they are APART on average. Where that gives fewer than expected, they are cut as much
+    finer as gives no more than that: it may stay fewer. Few seconds of a new
     voice are most often an old one in another mood: such clusters join the nearest of the others.
     """
     if len(prints) == 1:
@@ -52,12 +54,12 @@ def voices(
     tree = linkage(prints, "average", "cosine")
     enough = max(NEWCOMER_SECONDS, NEWCOMER_SHARE * float(seconds[: len(seconds) - known].sum()))
     weights = np.append(seconds[: len(seconds) - known], np.full(known, enough))  # who is known need not prove it again
-    heights = [APART, *(height - 1e-6 for height in tree[::-1, 2] if height < APART)]
-    clusters = np.zeros(len(prints), np.int64)
-    for height in heights:
-        clusters = _absorb(fcluster(tree, height, "distance"), prints, weights, enough, expected.most)
-        if len(set(clusters.tolist())) >= expected.least:
-            break
+    clusters = _absorb(fcluster(tree, APART, "distance"), prints, weights, enough, expected.most)
+    found = len(set(clusters.tolist()))
+    for height in tree[tree[:, 2] < APART, 2][: -1 - TRIES : -1] if found < expected.least else ():
+        finer = _absorb(fcluster(tree, height - 1e-6, "distance"), prints, weights, enough, expected.most)
+        if found < (number := len(set(finer.tolist()))) <= expected.least:
+            clusters, found = finer, number
     return clusters
 
 

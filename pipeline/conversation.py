@@ -32,7 +32,7 @@ from pipeline.diarisation import DiariserState, Observation, Stretch
 from pipeline.diarisation.local import REACH_SECONDS
 from pipeline.diarisation.tags import REPEATED_SECONDS, REQUEST_SECONDS
 from pipeline.emotion import EmotionHead
-from pipeline.enrolment import RECOGNISED_SECONDS, recognise
+from pipeline.enrolment import RECOGNISED_SECONDS, SAME_VOICE, recognise
 from pipeline.events import (
     ChunkClosed,
     EmotionRead,
@@ -52,6 +52,7 @@ from pipeline.timeline import CHUNK_SECONDS, HOP_SECONDS, SAMPLE_RATE, EmotionRe
 
 HOP: Final = round(HOP_SECONDS * SAMPLE_RATE)  # samples
 TAIL_SECONDS: Final = 8.0  # kept behind the newest hop: the longest fragment, and the wait for its end
+DOUBT: Final = 0.1  # of cosine, below what recognises a voice, at which its name is taken back
 FORMAT: Final = 3  # of a packed conversation
 
 
@@ -100,7 +101,8 @@ class Conversation:
         self._read_until = 0.0
         self._embeddings: dict[float, NDArray[np.float16]] = {}  # by a reading's start, while its turn may change
         self._baselines: dict[int, SpeakerBaseline] = {}  # by speaker, from turns that are final
-        self._named: set[int] = set()  # who was given a name once, even if it was taken away
+        self._named: set[int] = set()  # whom a person has named, even if the name was taken away
+        self._recognised: dict[int, str] = {}  # who is called by the name of an enrolled voice
         self._told_until = 0.0  # up to where another diariser has been asked
         self._published: dict[int, Turn] = {}
         self._news: list[Event] = []
@@ -189,6 +191,7 @@ class Conversation:
             case Naming():
                 check_speaker(self._memory.speakers, correction.speaker)
                 self._named.add(correction.speaker)
+                self._memory.vouched.add(correction.speaker)
                 self._tell(SpeakerNamed(speaker=correction.speaker, name=correction.name))
             case Merging():
                 check_merge(self._memory.speakers, correction)
@@ -230,6 +233,7 @@ class Conversation:
                 "baselines": {speaker: asdict(baseline) for speaker, baseline in self._baselines.items()},
                 "chunks": self._chunks,
                 "named": sorted(self._named),
+                "recognised": self._recognised,
                 "told_until": self._told_until,
                 "arrived_at": self._arrived_at,
             }
@@ -264,6 +268,7 @@ class Conversation:
             conversation._baselines = {speaker: SpeakerBaseline(**row) for speaker, row in state["baselines"].items()}
         conversation._chunks = state["chunks"]
         conversation._named = set(state["named"])
+        conversation._recognised = state["recognised"]
         conversation._told_until = state["told_until"]
         conversation._arrived_at = state["arrived_at"]
         return conversation
@@ -311,18 +316,29 @@ class Conversation:
         self._told_until = max(self._told_until, telling.until)
 
     def _recognise(self) -> None:
-        """Call those by their names whose voices are enrolled, once, and nobody whom a person has named."""
+        """Call those by their names whose voices are enrolled, and nobody whom a person has named.
+
+        What is heard later may divide a speaker otherwise: whoever is plainly not the voice any more loses its name.
+        """
         if not self._voices:
             return
-        heard = self._memory.voices().items()
+        heard = self._memory.voices()
+        for speaker, name in list(self._recognised.items()):
+            voices = [voice for voice in self._voices if voice.name == name]
+            if speaker in self._named or speaker not in heard:
+                del self._recognised[speaker]
+            elif not recognise({speaker: heard[speaker]}, voices, SAME_VOICE - DOUBT):
+                del self._recognised[speaker]
+                self._tell(SpeakerNamed(speaker=speaker, name="", by="voice"))
         unnamed = {
             speaker: voice
-            for speaker, voice in heard
-            if speaker not in self._named and float(np.linalg.norm(voice)) >= RECOGNISED_SECONDS
+            for speaker, voice in heard.items()
+            if speaker not in self._timeline.names.keys() | self._named
+            and float(np.linalg.norm(voice)) >= RECOGNISED_SECONDS
         }
         taken = set(self._timeline.names.values())
         for speaker, name in recognise(unnamed, [voice for voice in self._voices if voice.name not in taken]).items():
-            self._named.add(speaker)
+            self._recognised[speaker] = name
             self._tell(SpeakerNamed(speaker=speaker, name=name, by="voice"))
 
     def _revise(self, turns: Sequence[Turn]) -> None:

@@ -3,7 +3,7 @@
     timeline = hear(audio, LocalDiariser(), EmotionModel.load(), EmotionHead.load())
 
 Three things are better when nobody waits. Every voiceprint takes part in telling the speakers apart, not only those
-of the last minute and a half. A reading may hear what comes after it in its turn, too. And it is set against
+of the last three minutes. A reading may hear what comes after it in its turn, too. And it is set against
 everything else that its speaker says in the recording, later turns included.
 """
 

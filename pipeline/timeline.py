@@ -157,6 +157,10 @@ class Timeline(BaseModel):
         for turn in list(self.turns.values()):
             if turn.speaker == merged:
                 self.put(turn.model_copy(update={"speaker": kept}))
+        own = [turn for turn in self.turns_of(kept) if not turn.second_voice]
+        for turn in self.turns_of(kept):  # nobody talks beneath themselves
+            if turn.second_voice and any(over.overlap(turn.start, turn.end) > 0 for over in own):
+                del self.turns[turn.id]
         self.words = [
             word.model_copy(update={"speaker": kept}) if word.speaker == merged else word for word in self.words
         ]

@@ -120,6 +120,14 @@ def test_an_enrolled_voice_is_called_by_its_name_once_and_a_person_has_the_last_
     assert named == [("Anna", "voice"), ("Dr. Anna", "person")]
 
 
+def test_a_name_is_taken_back_where_hearing_more_shows_another_voice() -> None:
+    anna = Voice("a", "Anna", (voiceprint(0) + 0.8 * voiceprint(1)).astype(np.float16))
+    talk = Talk([(0, 8, 0), (8, 90, 2)], voices=[anna]).until(10)
+    assert talk.timeline.names == {1: "Anna"}
+    talk.correct(Merging(kept=1, merged=2)).repack().until(92)
+    assert talk.timeline.names == {}
+
+
 def test_a_voice_nobody_enrolled_has_no_name() -> None:
     talk = Talk([(0, 8, 1)], voices=[Voice("a", "Anna", voiceprint(0))]).until(10)
     assert talk.timeline.names == {}

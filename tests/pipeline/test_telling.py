@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 
 import numpy as np
@@ -157,3 +158,46 @@ def test_a_second_voice_survives_packing() -> None:
     memory = SpeakerMemory()
     memory.learn([*speech(0, 4, ANNA), *speech(4.2, 4, BEN, overlap=(4.2, 5.0))])
     assert SpeakerMemory.unpack(memory.pack()).second_voices() == memory.second_voices()
+
+
+def test_the_number_of_somebody_who_was_merged_is_nobody_elses() -> None:
+    # A new voice once got the number of a merged speaker who had dissolved, and was shown as who that was merged with.
+    memory = SpeakerMemory()
+    memory.learn([*speech(0, 2, ANNA), *speech(3, 1, voice(0, also=1, share=3.0))])
+    assert memory.speakers == [1, 2]
+    memory.join(1, 2)
+    memory.learn(speech(5, 60, voice(0, also=1, share=0.9)))  # hearing more, both are one voice
+    memory.learn(speech(70, 20, CLEO))
+    assert [speaker for speaker, start, _ in told(memory) if start >= 70] == [3]
+
+
+def test_a_new_tag_does_not_get_the_number_of_somebody_who_talks_later() -> None:
+    memory = SpeakerMemory()
+    memory.learn([*speech(0, 20, ANNA), *speech(20.5, 9, voice(0, also=1, share=0.4)), *speech(31, 15, CLEO)])
+    assert {speaker for speaker, start, _ in told(memory) if start >= 31} == {2}
+    assert memory.tell([*words(0, 20, 1), *words(20.5, 9, 2)], 0, 30) == {1: 1, 2: 3}
+    assert {speaker for speaker, start, _ in told(memory) if start >= 31} == {2}
+
+
+def test_two_who_were_told_apart_are_never_taken_for_one() -> None:
+    alike = voice(0, also=1, share=0.4)
+    units = [*speech(0, 10, ANNA), *speech(11, 10, alike)]
+    memory = SpeakerMemory()
+    memory.learn(units)
+    memory.tell([*words(0, 10, 1), *words(11, 10, 2)], 0, 30)
+    for turn, following in itertools.zip_longest(memory.turns(), memory.turns()[1:]):
+        memory.retire(turn, following)
+    assert memory.learn(speech(31, 2, ANNA)) == []
+    assert sorted(memory.anchors) == [1, 2]
+
+
+def test_more_expected_than_there_are_does_not_shatter_who_is_there() -> None:
+    rng = np.random.default_rng(1)
+    noisy = [ANNA + 0.1 * rng.standard_normal(SIZE) for _ in range(120)]
+    units = [
+        Unit(i * HALF, (i + 1) * HALF, i * HALF, (one / np.linalg.norm(one)).astype(np.float16))
+        for i, one in enumerate(noisy)
+    ]
+    memory = SpeakerMemory(Expected(8, None))
+    memory.learn(units)
+    assert len(memory.speakers) <= 8

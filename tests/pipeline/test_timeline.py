@@ -83,3 +83,13 @@ def test_a_chunk_labels_every_second_that_a_stretch_begins() -> None:
     assert second["1"].emotion == ["happy", "happy", UNSURE]
     assert second["2"].model_dump() == {"start_times": [33.0], "end_times": [33.25], "emotion": [UNSURE]}
     assert timeline.chunk(2) == {}
+
+
+def test_nobody_talks_beneath_themselves_after_a_merge() -> None:
+    timeline = Timeline()
+    timeline.put(Turn(id=0, speaker=1, start=0, end=5, final=True))
+    timeline.put(Turn(id=3, speaker=2, start=2, end=3, final=True, second_voice=True))
+    timeline.put(Turn(id=4, speaker=2, start=6, end=9, final=True))
+    timeline.merge_speakers(kept=1, merged=2)
+    assert sorted(timeline.turns) == [0, 4]
+    assert timeline.talk_seconds(1) == 8
