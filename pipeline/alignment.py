@@ -17,10 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
-from pipeline.clustering import smoothed, unit_length, voices
+from pipeline.clustering import smoothed, unit_length, voices, weighed
 from pipeline.diarisation import Unit
-from pipeline.diarisation.tags import TaggedWord, Told, speakers_of, turns_of
+from pipeline.diarisation.tags import TaggedWord, turns_of
 from pipeline.session import Expected
+from pipeline.telling import speakers_told
 from pipeline.timeline import SAMPLE_RATE, Turn
 from pipeline.voiceprint import SIZE
 
@@ -30,7 +31,6 @@ SAME: Final = 0.3  # distance at which two known speakers turn out to be one: a 
 ANCHOR_SECONDS: Final = 10.0  # weight, in speech, of what is remembered of a speaker when clusters take speakers over
 TURN_PAUSE: Final = round(0.45 * SAMPLE_RATE)  # a longer pause ends a turn; shorter ones are bridged
 LONGEST_TURN: Final = 30 * SAMPLE_RATE  # a monologue is cut here, so that what may still change stays small
-WORTH_A_NUMBER: Final = 1.0  # s of words that another diariser's new voice must have to become a speaker
 SECOND_PAUSE: Final = 0.2  # s; shorter ones within what is said beneath a turn are bridged
 SECOND_REACH: Final = 10 * SAMPLE_RATE  # who talks beneath another has talked this shortly before, or does after
 
@@ -83,7 +83,7 @@ class SpeakerMemory:
         total: dict[int, NDArray[np.float32]] = {}
         of_all = [
             *self.anchors.items(),
-            *((h.speaker, _weighed(h.unit)) for h in self.heard if h.unit.voiceprint is not None),
+            *((h.speaker, weighed(h.unit)) for h in self.heard if h.unit.voiceprint is not None),
         ]
         for speaker, voice in of_all:
             if speaker is not None:
@@ -154,7 +154,7 @@ class SpeakerMemory:
         told = turns_of(words, since, until)
         if not told:
             return {}
-        speakers = self._tagged(words, told, since)
+        speakers = speakers_told(self, words, told, since)
         self.vouched |= set(speakers.values())
         for i, heard in enumerate(self.heard):
             start, end = heard.unit.start / SAMPLE_RATE, heard.unit.end / SAMPLE_RATE
@@ -174,7 +174,7 @@ class SpeakerMemory:
         for heard in self.heard[:kept]:
             if heard.unit.voiceprint is not None and heard.speaker is not None:
                 anchor = self.anchors.get(heard.speaker, np.zeros(SIZE, np.float32))
-                self.anchors[heard.speaker] = anchor + _weighed(heard.unit)
+                self.anchors[heard.speaker] = anchor + weighed(heard.unit)
         self.heard = self.heard[kept:]
 
     def pack(self) -> dict[str, Any]:
@@ -241,66 +241,16 @@ class SpeakerMemory:
         distance, nearest = min(candidates, default=(SECOND_REACH, None), key=lambda candidate: candidate[0])
         return nearest if distance < SECOND_REACH else None
 
-    def _tagged(self, words: Sequence[TaggedWord], told: Sequence[Told], since: float) -> dict[int, int]:
-        """A speaker for each tag: one who was settled before, the one whom this memory heard there, or a new one."""
-        settled = [turn for turn, units in self._runs() if units[0].settled]
-        known = self._known()
-        of_tag = {tag: self._voice_of(run for run in told if run.tag == tag) for tag in {run.tag for run in told}}
-
-        def likeness(tag: int, speaker: int) -> float:
-            return float(of_tag[tag] @ unit_length(known[speaker])) if tag in of_tag else -1.0
-
-        internal = {self.face(speaker): speaker for speaker in reversed(sorted(known))}
-        turns = [turn.model_copy(update={"speaker": internal.get(turn.speaker, turn.speaker)}) for turn in settled]
-        found = speakers_of(words, turns, likeness, before=since, speakers=known)
-        seconds = {tag: sum(run.end - run.start for run in told if run.tag == tag) for tag in of_tag}
-        taken = {*known, *(speaker for speaker in found.values() if speaker)}
-        speakers: dict[int, int] = {}
-        for tag in sorted(of_tag, key=lambda tag: -seconds[tag]):
-            speaker = found.get(tag)
-            if speaker is None and known and seconds[tag] < WORTH_A_NUMBER:
-                speaker = max(known, key=lambda other: likeness(tag, other))
-            if speaker is None:
-                heard = self._heard_there(run for run in told if run.tag == tag)
-                speaker = heard if heard is not None and heard not in taken else self._free(speakers.values())
-            taken.add(speaker)
-            speakers[tag] = speaker
-        return speakers
-
-    def _known(self) -> dict[int, NDArray[np.float32]]:
+    def settled(self) -> dict[int, NDArray[np.float32]]:
         """The sum of all voiceprints of each speaker who is settled, the ones that are not here any more included."""
         known = dict(self.anchors)
         for heard in self.heard:
             if heard.settled and heard.speaker is not None and heard.unit.voiceprint is not None:
                 voice = known.get(heard.speaker, np.zeros(SIZE, np.float32))
-                known[heard.speaker] = voice + _weighed(heard.unit)
+                known[heard.speaker] = voice + weighed(heard.unit)
         return known
 
-    def _voice_of(self, runs: Iterable[Told]) -> NDArray[np.float32]:
-        """How the active units within some stretches sound together: unit length, or zeros where nothing tells."""
-        return unit_length(
-            sum((_weighed(heard.unit) for heard in self._within(runs)), start=np.zeros(SIZE, np.float32))
-        )
-
-    def _heard_there(self, runs: Iterable[Told]) -> int | None:
-        """Whom this memory takes most of some stretches to be."""
-        spoken: dict[int, int] = {}
-        for heard in self._within(runs):
-            if heard.speaker is not None and not heard.settled:
-                spoken[heard.speaker] = spoken.get(heard.speaker, 0) + heard.unit.end - heard.unit.start
-        return max(spoken, key=lambda speaker: spoken[speaker], default=None)
-
-    def _within(self, runs: Iterable[Told]) -> list[Heard]:
-        """The active units with a voiceprint whose middles lie in some stretches."""
-        stretches = [(run.start * SAMPLE_RATE, run.end * SAMPLE_RATE) for run in runs]
-        return [
-            heard
-            for heard in self.heard
-            if heard.unit.voiceprint is not None
-            and any(start <= (heard.unit.start + heard.unit.end) / 2 < end for start, end in stretches)
-        ]
-
-    def _free(self, given: Iterable[int]) -> int:
+    def free_number(self, given: Iterable[int]) -> int:
         """The lowest number that nobody has, beside those just given.
 
         Where hearing more dissolves a speaker the number is free again, unless somebody has vouched for it: what is
@@ -336,7 +286,7 @@ class SpeakerMemory:
 
     def _speakers(self, telling: list[int]) -> list[int]:
         """A speaker for each of these units, all of which have a voiceprint."""
-        known = self._known()
+        known = self.settled()
         names = sorted(known)
         units = [self.heard[i].unit for i in telling]
         prints = np.concatenate([smoothed(units), *(unit_length(known[speaker])[None] for speaker in names)])
@@ -365,7 +315,7 @@ class SpeakerMemory:
         names = {labels[r]: before[c] for r, c in zip(rows, columns, strict=True) if shared[r, c] > 0}
         for cluster in dict.fromkeys(clusters[: len(telling)].tolist()):
             if cluster not in names:
-                names[cluster] = self._free([*before, *names.values()])
+                names[cluster] = self.free_number([*before, *names.values()])
         return names
 
     def _neighbour(self, i: int) -> int | None:
@@ -382,11 +332,6 @@ class SpeakerMemory:
             default=None,
         )
         return nearest.speaker if nearest else None
-
-
-def _weighed(unit: Unit) -> NDArray[np.float32]:
-    """A unit's voiceprint times its seconds, (SIZE,); the unit must have one."""
-    return np.asarray(unit.voiceprint, np.float32) * np.float32((unit.end - unit.start) / SAMPLE_RATE)
 
 
 def _unpacked(row: dict[str, Any]) -> Unit:

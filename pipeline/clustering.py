@@ -14,6 +14,7 @@ from scipy.cluster.hierarchy import fcluster, linkage
 
 from pipeline.diarisation import Unit
 from pipeline.session import Expected
+from pipeline.timeline import SAMPLE_RATE
 
 APART: Final = 0.66  # mean cosine distance at which two groups of voiceprints are two voices: .63 splits acted
 # emotions off their speaker, .69 takes readers together; measured on simulated conversations of both, unheard voices
@@ -27,6 +28,11 @@ TRIES: Final = 150  # finer cuts that are tried where fewer voices are found tha
 def unit_length(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
     """Vectors (..., SIZE) at length 1."""
     return np.asarray(vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-9), np.float32)
+
+
+def weighed(unit: Unit) -> NDArray[np.float32]:
+    """A unit's voiceprint times its seconds, (SIZE,); the unit must have one."""
+    return np.asarray(unit.voiceprint, np.float32) * np.float32((unit.end - unit.start) / SAMPLE_RATE)
 
 
 def smoothed(units: Sequence[Unit]) -> NDArray[np.float32]:

@@ -154,7 +154,7 @@ class GoogleDiariser:
 
 
 def _request(audio: NDArray[np.int16], hints: Hints, model: str | None) -> speech.RecognizeRequest:
-    most = hints.max_speakers or max(GOOGLES_MOST, hints.min_speakers)
+    most = hints.max_speakers or (hints.min_speakers if hints.min_speakers > GOOGLES_MOST else None)
     diarization = speech.SpeakerDiarizationConfig(
         enable_speaker_diarization=True, min_speaker_count=hints.min_speakers, max_speaker_count=most
     )
