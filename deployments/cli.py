@@ -15,6 +15,7 @@ from pydantic_settings import SettingsError
 from rich.console import Console
 
 from deployments.settings import Settings
+from pipeline.session import DiariserName
 from training.cli import app as training
 
 app = typer.Typer(
@@ -74,11 +75,24 @@ def record(
     name: Annotated[str, typer.Option(help="what to call the session")] = "",
     pace: Annotated[float, typer.Option(min=0, help="times real time; 0: as fast as it is taken")] = 1.0,
     codec: Annotated[str, typer.Option(help="pcm16, or webm for a sixteenth of the bandwidth")] = "pcm16",
-    speakers_at_least: Annotated[int | None, typer.Option(min=1, max=12, help="so many people will talk")] = None,
+    speakers_at_least: Annotated[
+        int | None, typer.Option(min=1, max=12, help="so many people will talk; live, only Google is told")
+    ] = None,
     speakers_at_most: Annotated[int | None, typer.Option(min=1, max=12, help="no more than so many")] = None,
+    diariser: Annotated[
+        DiariserName | None, typer.Option(help="who tells the speakers apart; the server's choice unless said")
+    ] = None,
+    language: Annotated[str, typer.Option(help="that is spoken, as BCP 47 (de-CH), for Google's transcript")] = "",
     voice: Annotated[list[str] | None, typer.Option(help="ID:KEY of an enrolled voice; once for each")] = None,
     stats: Annotated[bool, typer.Option("--stats", help="print percentiles of arrival to event")] = False,
     output: Annotated[Path | None, typer.Option(help="write the timeline here as JSON")] = None,
+    keys: Annotated[
+        Path | None,
+        typer.Option(
+            help="write the session's id and both keys here as JSON, for you alone to read: the recorder key names and "
+            "merges speakers over HTTP, also while they talk, and erases the session; the viewer key opens the page"
+        ),
+    ] = None,
 ) -> None:
     """Send a recording to a running service and watch what it hears."""
     from deployments.recorder import CannotRecord, record_live
@@ -89,15 +103,16 @@ def record(
         _fail("Say why this is recorded (--purpose) and that everyone who will be heard has agreed (--consent).")
     if codec not in ("pcm16", "webm"):
         _fail(f"The codec is pcm16 or webm, not {codec!r}.")
-    if not all(":" in each for each in voice or []):
-        _fail("A voice is named by the ID and the KEY that enrolling it gave: --voice ID:KEY.")
+    known = [_voice(each, "--voice ID:KEY") for each in voice or []]
     hints: dict[str, Any] = {
         "min_speakers": speakers_at_least,
         "max_speakers": speakers_at_most,
-        "voices": [dict(zip(("id", "key"), each.split(":", 1), strict=True)) for each in voice or []],
+        "diariser": diariser,
+        "language": language,
+        "voices": [{"id": identity, "key": key} for identity, key in known],
     }
     try:
-        record_live(file, server, purpose, name, pace, codec, stats, output, hints, console)
+        record_live(file, server, purpose, name, pace, codec, stats, output, keys, hints, console)
     except CannotRecord as error:
         _fail(str(error))
 
@@ -128,9 +143,16 @@ def remove(
     """Erase an enrolled voice."""
     from deployments.client import remove_voice
 
-    identity, _, key = voice.partition(":")
+    identity, key = _voice(voice, "tonetrack voices remove ID:KEY")
     _ask(server, remove_voice(server, identity, key))
     console.print("The voice is gone.")
+
+
+def _voice(text: str, usage: str) -> tuple[str, str]:
+    identity, _, key = text.partition(":")
+    if not identity or not key:
+        _fail(f"A voice is named by the ID and the KEY that enrolling it gave: {usage}.")
+    return identity, key
 
 
 def _ask(server: str, question: Coroutine[Any, Any, Any]) -> Any:

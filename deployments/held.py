@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from deployments.second_opinion import read_token
 from pipeline.conversation import TAIL_SECONDS, Conversation
 from pipeline.corrections import UnknownSpeaker, parse
 from pipeline.diarisation.tags import REQUEST_SECONDS
@@ -23,14 +24,22 @@ logger = logging.getLogger("ray.serve")
 class Held:
     """A conversation, the corrections that a replay has yet to come to, and the tokens of all that were ever made.
 
-    `google`: whether Google is asked who spoke in it.
+    `google`: whether Google is asked who spoke in it; `missing`: why its newest opinion is missing, empty if it is not.
     """
 
     conversation: Conversation
     due: deque[Corrected]
-    tokens: set[str]
     record: SessionRecord
     google: bool
+    tokens: set[str] = field(default_factory=set)
+    missing: str = ""
+
+    def remember(self, token: str) -> None:
+        """Know a correction again that has been kept."""
+        opinion, missing = read_token(token)
+        if opinion:
+            self.missing = missing
+        self.tokens.add(opinion or token)
 
     def correct_again(self, hop: int) -> None:
         """Make the corrections that took effect after this hop, or before it, when it was first heard."""
@@ -57,7 +66,9 @@ async def restore(session: str, store: SessionStore, head: EmotionHead, diariser
     tail = REQUEST_SECONDS if google else TAIL_SECONDS
     conversation = _conversation(state, head, await store.expected(session), voices, tail)
     due = deque(corrections[conversation.corrected :])
-    held = Held(conversation, due, {correction.token for correction in corrections}, record, google)
+    held = Held(conversation, due, record, google)
+    for correction in corrections:
+        held.remember(correction.token)
     held.correct_again(conversation.hops)
     return held
 

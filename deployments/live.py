@@ -74,6 +74,20 @@ class Live:
         if self.asking:
             self.asking.answer.cancel()
 
+    def refuse(self, first: Asked | None, error: Exception) -> Asked | None:
+        """Tell everyone who waits for a correction that it cannot be made now; all else goes on waiting.
+
+        Returns what still comes first.
+        """
+        waiting = [first, *(self.inbox.get_nowait() for _ in range(self.inbox.qsize()))]
+        for item in waiting:
+            if isinstance(item, Correcting):
+                item.answer(error)
+        for item in waiting[1:]:
+            if item and not isinstance(item, Correcting):
+                self.inbox.put_nowait(item)
+        return None if isinstance(first, Correcting) else first
+
     def answer(self, first: Asked | None, answer: float | UnknownSession) -> None:
         """Give everyone who waits for the end the same answer; one may still correct what has ended."""
         waiting = [first]

@@ -47,17 +47,21 @@ def record_live(
     codec: str,
     stats: bool,
     output: Path | None,
+    keys: Path | None,
     hints: dict[str, Any],
     console: Console,
 ) -> None:
     """Record to the end (a file's, or Ctrl-C), showing the speakers meanwhile. Raises `CannotRecord`.
 
-    `hints`: what the session is told of its speakers, by the names of `pipeline.session.SessionRequest`.
+    `output` gets the timeline at the end, `keys` the session's keys at the beginning, so that they can be used
+    meanwhile. `hints`: what the session is told of its speakers, by the names of `pipeline.session.SessionRequest`.
     """
 
     async def run() -> Any:
         session = await open_session(server, purpose, name or (file.name if file else "microphone"), **hints)
         console.print(f"session {session.id}   viewer key {session.viewer_key}", highlight=False)
+        if keys:
+            keep_keys(session, keys)
         interrupted = asyncio.Event()
         asyncio.get_running_loop().add_signal_handler(signal.SIGINT, interrupted.set)
         blocks = _until(interrupted, paced(file_frames(file), pace) if file else microphone_frames())
@@ -75,7 +79,7 @@ def record_live(
         return await session.get()
 
     try:
-        _check(file, output)
+        _check(file, output, keys)
         with explained(server):
             timeline = asyncio.run(run())
     except UndecodableAudio as error:
@@ -97,10 +101,27 @@ def explained(server: str) -> Iterator[None]:
         raise CannotRecord(f"No service answers at {server} ({error}); is `tonetrack up` running?") from error
 
 
-def _check(file: Path | None, output: Path | None) -> None:
+def keep_keys(session: Session, path: Path) -> None:
+    """Write a session's id and keys as JSON that nobody else may read: the recorder key may do anything.
+
+    Raises `CannotRecord`.
+    """
+    known = {"id": session.id, "recorder_key": session.recorder_key, "viewer_key": session.viewer_key}
+    try:
+        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+            os.fchmod(file.fileno(), 0o600)  # of a file that was there already, too, and before anything is in it
+            file.write(json.dumps(known, indent=1) + "\n")
+    except OSError as error:
+        raise CannotRecord(f"{path} cannot be written: {error.strerror}") from error
+
+
+def _check(file: Path | None, *written: Path | None) -> None:
     """Find out what cannot be recorded or kept before a session is opened for it."""
-    if output and not os.access(output.parent, os.W_OK):
-        raise CannotRecord(f"{output} cannot be written: there is no folder {output.parent} that you may write to.")
+    for path in filter(None, written):
+        if not os.access(path.parent, os.W_OK):
+            raise CannotRecord(f"{path} cannot be written: there is no folder {path.parent} that you may write to.")
+        if path.is_dir():
+            raise CannotRecord(f"{path} cannot be written: it is a folder.")
     if file:
         next(decode(file), None)
     else:
@@ -216,11 +237,15 @@ class _Written(io.RawIOBase):
 
 
 async def _watch(session: Session, console: Console) -> list[float]:
-    """Show the speakers until the session ends; returns the lag of each hop, in seconds."""
+    """Show the speakers until the session ends, and each kind of warning once; returns each hop's lag, in seconds."""
     timeline, lags = Timeline(), []
+    warned: set[str] = set()
     with Live(console=console, refresh_per_second=4, transient=not console.is_terminal) as live:
         async for _, event in session.events():
             event.apply(timeline)
+            if event.type == "warning" and event.code not in warned:
+                warned.add(event.code)
+                console.print(event.message, style="yellow", soft_wrap=True, highlight=False, markup=False)
             if (lag := lag_of(event)) is not None:
                 lags.append(lag)
                 live.update(_table(timeline))

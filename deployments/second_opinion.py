@@ -23,21 +23,35 @@ if TYPE_CHECKING:
     from pipeline.diarisation.google import GoogleDiariser
 
 UNFORESEEN: Final = "What Google hears could not be used; the server's log says why."
+UNKNOWN_REASON: Final = "unforeseen"
+TOLD: Final = "told-"  # begins the tokens of opinions; those of people's corrections are random hexadecimals
+WHY: Final = "/"
 
 logger = logging.getLogger("ray.serve")
 
 
 @dataclass(frozen=True, slots=True)
 class Opinion:
-    """What the other diariser said, and why it said nothing, where it did not."""
+    """What the other diariser said, or why it said nothing: `missing` in a word, `warning` in a sentence for people."""
 
     telling: Telling
-    warning: Warned | None = None
+    missing: str = ""
+    message: str = ""
+
+    @property
+    def warning(self) -> Warned | None:
+        """For those who watch, where there is something to be said."""
+        return Warned(code="google", message=self.message) if self.missing else None
 
     @property
     def token(self) -> str:
         """Makes it known again, whoever asked."""
         return token(self.telling.until)
+
+    @property
+    def kept_as(self) -> str:
+        """The token in the journal, where it says why there was no opinion, too: `read_token` takes them apart."""
+        return f"{self.token}{WHY}{self.missing}" if self.missing else self.token
 
 
 @dataclass(slots=True)
@@ -56,7 +70,7 @@ class Asking:
         """Take the answer for none, since a conversation failed to take it in."""
         telling = self.answer.result().telling.model_copy(update={"words": ()})
         self.answer = asyncio.get_running_loop().create_future()
-        self.answer.set_result(Opinion(telling, Warned(code="google", message=UNFORESEEN)))
+        self.answer.set_result(Opinion(telling, UNKNOWN_REASON, UNFORESEEN))
 
 
 class SecondOpinion:
@@ -77,15 +91,15 @@ class SecondOpinion:
 
     async def _opinion(self, question: Question, record: SessionRecord) -> Opinion:
         try:
-            words, message = await self._words(question, record)
+            words, missing, message = await self._words(question, record)
         except Exception:
             logger.exception("session %s: no second opinion", record.id)
-            words, message = [], UNFORESEEN
+            words, missing, message = [], UNKNOWN_REASON, UNFORESEEN
         telling = Telling(since=question.since, until=question.until, words=tuple(words))
-        return Opinion(telling, Warned(code="google", message=message) if message else None)
+        return Opinion(telling, missing, message)
 
-    async def _words(self, question: Question, record: SessionRecord) -> tuple[list[TaggedWord], str]:
-        """What Google heard, or else what to tell those who watch."""
+    async def _words(self, question: Question, record: SessionRecord) -> tuple[list[TaggedWord], str, str]:
+        """What Google heard, or else why it heard nothing and what to tell those who watch."""
         if self._opening is None:
             self._opening = asyncio.create_task(asyncio.to_thread(_load, self._settings))
         google = await asyncio.shield(self._opening)
@@ -97,15 +111,21 @@ class SecondOpinion:
             max_speakers=record.max_speakers,
         )
         try:
-            return await google.hear(question.audio, question.start, hints), ""
+            return await google.hear(question.audio, question.start, hints), "", ""
         except GoogleUnavailable as error:
             logger.warning("session %s: %s It said: %r", record.id, error, error.__cause__)
-            return [], error.message
+            return [], error.code, error.message
 
 
 def token(until: float) -> str:
     """Of the opinion on what was said before a second of the session."""
-    return f"told-{until:.3f}"
+    return f"{TOLD}{until:.3f}"
+
+
+def read_token(kept: str) -> tuple[str, str]:
+    """The token of an opinion that is in the journal, and why it is none; both empty for what is no opinion."""
+    opinion, _, missing = kept.partition(WHY)
+    return (opinion, missing) if kept.startswith(TOLD) else ("", "")
 
 
 def _load(settings: Settings) -> GoogleDiariser:

@@ -13,6 +13,7 @@ import logging
 import time
 from collections.abc import Sequence
 from contextlib import suppress
+from math import inf
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,7 @@ from deployments.live import Answered, Asked, Correcting, End, Live
 from deployments.second_opinion import Asking, SecondOpinion, token
 from deployments.settings import Settings
 from pipeline.conversation import Conversation, Hop
-from pipeline.corrections import Correction, Telling, UnknownSpeaker, consequences
+from pipeline.corrections import Correction, Merging, Telling, UnknownSpeaker, consequences
 from pipeline.diarisation import Observation, Stretch
 from pipeline.emotion import EmotionHead
 from pipeline.events import Event, SessionEnded, Warned
@@ -123,9 +124,8 @@ class SessionActor:
                 failures += 1
                 if failures == STUCK:
                     await self._warn(session)
-                if failures >= STUCK and isinstance(pending, Correcting):
-                    pending.answer(OutOfStep(session))
-                    pending = None
+                if failures >= STUCK:  # people wait for an answer, frames do not
+                    pending = live.refuse(pending, OutOfStep(session))
                 await asyncio.sleep(min(FIRST_RETRY * 2 ** (failures - 1), LAST_RETRY))
         if self._live.get(session) is live:
             del self._live[session]
@@ -168,11 +168,19 @@ class SessionActor:
         try:
             events = conversation.correct(asked.correction)
         except (UnknownSpeaker, ValueError) as error:
-            asked.answer(error)
+            await self._refuse(session, asked, error)
             return False
         await self._keep(session, held, asked.correction, asked.token, events)
         asked.answer()
         return False
+
+    async def _refuse(self, session: str, asked: Correcting, error: Exception) -> None:
+        """Say why a correction makes no sense, unless it is a merge that was made: the first answer may be lost."""
+        correction = asked.correction
+        made = False
+        if isinstance(error, UnknownSpeaker) and isinstance(correction, Merging):
+            made = correction.kept in await self._store.shown_as(session, correction.merged)
+        asked.answer(None if made else error)
 
     async def _keep(
         self, session: str, held: Held, correction: Correction, token: str, events: Sequence[Event]
@@ -181,7 +189,7 @@ class SessionActor:
         conversation = held.conversation
         corrected = Corrected(conversation.hops, token, correction.model_dump_json())
         await self._store.correct(session, conversation.corrected, corrected, events)
-        held.tokens.add(token)
+        held.remember(token)
 
     async def _consult(self, session: str, held: Held, live: Live) -> bool:
         """Take in what the other diariser has said, ask what is to be asked; returns whether the session is over."""
@@ -200,8 +208,12 @@ class SessionActor:
             live.ask(self._second.ask(question, held.record))
         return live.asking
 
-    async def _tell(self, session: str, held: Held, live: Live) -> bool:
-        """Let the other diariser's opinion take effect between two hops; returns whether the session is over."""
+    async def _tell(self, session: str, held: Held, live: Live, length: float = inf) -> bool:
+        """Let the other diariser's opinion take effect between two hops; returns whether the session is over.
+
+        Why there is none is told when it begins and when it changes, not again every chunk. `length`: of the
+        recording, in seconds, once that is known.
+        """
         if live.asking is None:
             return False
         opinion, conversation = live.asking.answer.result(), held.conversation
@@ -216,8 +228,10 @@ class SessionActor:
             except Exception:
                 live.asking.give_up()  # what comes from elsewhere must not stop a session for good
                 raise
-            warnings = [opinion.warning] if opinion.warning else []
-            await self._keep(session, held, opinion.telling, opinion.token, [*events, *warnings])
+            if opinion.warning and opinion.missing != held.missing:
+                heard = min(conversation.hops * HOP_SECONDS, length)
+                events = [*events, opinion.warning.model_copy(update={"heard_until": heard})]
+            await self._keep(session, held, opinion.telling, opinion.kept_as, events)
         live.asking = None
         return over
 
@@ -230,7 +244,7 @@ class SessionActor:
                 raise ValueError("The session has ended; nothing more is told of it.")
             events = consequences(asked.correction, timeline)
         except (UnknownSpeaker, ValueError) as error:
-            asked.answer(error)
+            await self._refuse(session, asked, error)
             return
         corrected = Corrected(standing.published, asked.token, asked.correction.model_dump_json())
         stamped = [event.model_copy(update={"heard_until": timeline.heard_until}) for event in events]
@@ -284,7 +298,7 @@ class SessionActor:
         held.correct_again(last.number)
         while asking := self._ask(held, live):
             await asyncio.wait({asking.answer})
-            await self._tell(session, held, live)
+            await self._tell(session, held, live, seconds)
         await self._store.publish(session, last.number + 1, conversation.end(), conversation.corrected)
         await self._store.forget_audio(session)
         return seconds

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
 import av
 import numpy as np
@@ -25,15 +25,19 @@ class UndecodableAudio(ValueError):
     """The bytes are not audio that can be decoded."""
 
 
-def decode(source: Path) -> Iterator[Pcm]:
-    """Blocks of int16 (n,) at 16 kHz from the first audio track of a file. Raises `UndecodableAudio`."""
+def decode(source: Path | BinaryIO) -> Iterator[Pcm]:
+    """Blocks of int16 (n,) at 16 kHz from the first audio track of a file, which may be open already.
+
+    Raises `UndecodableAudio`.
+    """
+    name = str(source) if isinstance(source, Path) else "the sound"
     try:
-        with av.open(str(source)) as container:
-            yield from _pcm(container, str(source))
+        with av.open(str(source) if isinstance(source, Path) else source) as container:
+            yield from _pcm(container, name)
     except OSError as error:  # before FFmpeg's own: its "no such file" is both
-        raise UndecodableAudio(f"{source} cannot be opened: {error.strerror}") from error
+        raise UndecodableAudio(f"{name} cannot be opened: {error.strerror}") from error
     except av.FFmpegError as error:
-        raise UndecodableAudio(f"{source} is not audio that can be decoded: {error.strerror}") from error
+        raise UndecodableAudio(f"{name} is not audio that can be decoded: {error.strerror}") from error
 
 
 class WebmDecoder:

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from redis.asyncio import Redis
 
-from pipeline.events import Event, Warned, parse
+from pipeline.events import Event, SpeakersMerged, Warned, parse
 from pipeline.session import OutOfStep, Standing, UnknownSession
 from pipeline.timeline import Timeline
 
@@ -99,6 +99,18 @@ class Published:
         start = f"({after}" if after != "0" else "-"
         entries = await self._redis.xrange(session_key(session, "events"), min=start)
         return [(entry.decode(), parse(fields[b"event"])) for entry, fields in entries]
+
+    async def shown_as(self, session: str, speaker: int) -> list[int]:
+        """With whom a speaker has been merged, and with whom those have been, in turn; nobody for most."""
+        entries = await self._redis.xrange(session_key(session, "events"))
+        kept: dict[int, int] = {}
+        for text in (fields[b"event"] for _, fields in entries):
+            if b"speakers.merged" in text and isinstance(event := parse(text), SpeakersMerged):  # few of many
+                kept[event.merged] = event.kept
+        shown: list[int] = []
+        while (speaker := kept.pop(speaker, 0)) > 0:
+            shown.append(speaker)
+        return shown
 
     async def follow(
         self, session: str, after: str = "0", beyond_end: bool = False

@@ -48,7 +48,7 @@ class FrameGap(ValueError):
 
 
 class Role(StrEnum):
-    """What a key allows: a recorder may add audio, stop and erase; a viewer may look."""
+    """What a key allows: a recorder may add audio, correct, stop and erase; a viewer may look."""
 
     RECORDER = "recorder"
     VIEWER = "viewer"

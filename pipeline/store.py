@@ -8,7 +8,7 @@ heard in the session:
     tonetrack:{id}:webm         stream  the recorder's own bytes, where it sends webm; gone at the end
     tonetrack:{id}:snapshot     string  the conversation's state up to a frame
     tonetrack:{id}:events       stream  what was published, for every reader
-    tonetrack:{id}:corrections  stream  what people corrected, each with the step after which it took effect
+    tonetrack:{id}:corrections  stream  what people and another diariser corrected, each with the step that it follows
 
 What people enrol of their voices is no session's and lives apart (`pipeline.voices`).
 

@@ -23,7 +23,7 @@ class SessionCreated(BaseModel):
     """A new session. The keys are shown this once."""
 
     id: str
-    recorder_key: str = Field(description="may record, stop and erase; keep it to yourself")
+    recorder_key: str = Field(description="may record, correct, stop and erase; keep it to yourself")
     viewer_key: str = Field(description="may look; give it to whoever should watch")
     audio: str = Field(description="path of the recorder's WebSocket")
 

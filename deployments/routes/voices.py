@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import tempfile
+import io
 from collections.abc import AsyncIterator
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, BinaryIO
 
 import numpy as np
 from fastapi import APIRouter, Depends, HTTPException, Query, Request, Security
@@ -89,11 +88,11 @@ async def enrol(
         raise HTTPException(422, "The person who is heard must agree before their voice is enrolled (consent=true).")
     if context.full:
         raise HTTPException(503, "All places are taken; try again in half a minute.", {"Retry-After": "30"})
-    with tempfile.NamedTemporaryFile() as file:
-        async for block in _limited(request):
-            file.write(block)
-        file.flush()
-        audio = await asyncio.to_thread(_decoded, Path(file.name))
+    sound = io.BytesIO()  # not a file on disk, from which what was erased could be brought back
+    async for block in _limited(request):
+        sound.write(block)
+    sound.seek(0)
+    audio = await asyncio.to_thread(_decoded, sound)
     voiceprint, seconds, version = await _heard(context, audio)
     voice = await context.store.voices.add(name, voiceprint, seconds, version, days * DAY)
     return EnrolledVoice(**voice.record.model_dump(), key=voice.key)
@@ -121,12 +120,12 @@ async def _limited(request: Request) -> AsyncIterator[bytes]:
         yield block
 
 
-def _decoded(path: Path) -> NDArray[np.int16]:
-    """The file's sound as int16 (n,), mono at 16 kHz."""
+def _decoded(file: BinaryIO) -> NDArray[np.int16]:
+    """An audio file's sound as int16 (n,), mono at 16 kHz."""
     blocks: list[NDArray[np.int16]] = []
     samples = 0
     try:
-        for block in decode(path):
+        for block in decode(file):
             blocks.append(block)
             samples += len(block)
             if samples > LONGEST_SECONDS * SAMPLE_RATE:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
@@ -9,13 +10,18 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import AsyncIterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import httpx
 import numpy as np
 import pytest
+from rich.console import Console
 
-from deployments.recorder import describe_lags
+from deployments.recorder import _watch, describe_lags
+from pipeline.events import Event, Warned
 from tests.service import ROOT, Service
 from tests.talkers import write_wav
 
@@ -78,6 +84,8 @@ def test_ctrl_c_ends_a_recording_and_keeps_it(service: Service, wav: Path, tmp_p
         ([], "Name a file"),
         (["talk.wav"], "--consent"),
         (["talk.wav", *DECLARED, "--codec", "mp3"], "pcm16 or webm"),
+        (["talk.wav", *DECLARED, "--keys", "nowhere/keys.json"], "there is no folder nowhere"),
+        (["talk.wav", *DECLARED, "--voice", "foo"], "--voice ID:KEY"),
         (["talk.wav", *DECLARED], "talk.wav cannot be opened: No such file or directory"),
     ],
 )
@@ -103,6 +111,40 @@ def test_a_file_that_is_no_audio(service: Service, tmp_path: Path) -> None:
     assert recording.returncode == 1
     assert "not audio that can be decoded" in said
     assert "Traceback" not in said
+
+
+def test_whoever_records_in_a_terminal_may_correct(service: Service, wav: Path, tmp_path: Path) -> None:
+    keys, output = tmp_path / "keys.json", tmp_path / "talk.json"
+    keys.write_text("of another session, and much longer than what comes in its place" * 10)
+    keys.chmod(0o644)
+    told = ["--pace", "0", "--diariser", "local", "--language", "de-CH", "--keys", str(keys), "--output", str(output)]
+    recording = start(str(wav), *DECLARED, "--server", service.api, *told)
+    _, said = recording.communicate(timeout=90)
+    assert recording.returncode == 0, said
+    assert keys.stat().st_mode & 0o777 == 0o600
+    known = json.loads(keys.read_text())
+    assert known.keys() == {"id", "recorder_key", "viewer_key"}
+    assert known["recorder_key"] not in said
+    session = json.loads(output.read_text())["session"]
+    assert (session["id"], session["diariser"], session["language"]) == (known["id"], "local", "de-CH")
+    where = f"{service.api}/v1/sessions/{known['id']}"
+    bearers = {name: {"Authorization": f"Bearer {known[name]}"} for name in ("recorder_key", "viewer_key")}
+    named = httpx.patch(f"{where}/speakers/1", json={"name": "Anna"}, headers=bearers["recorder_key"])
+    assert named.status_code == 200, named.text
+    assert httpx.get(where, headers=bearers["viewer_key"]).json()["names"] == {"1": "Anna"}
+
+
+async def test_each_kind_of_warning_is_shown_once() -> None:
+    async def events() -> AsyncIterator[tuple[str, Event]]:
+        for code, message in [("google", "No [bold]quota."), ("google", "No network."), ("stuck", "A halt.")]:
+            yield "0-1", Warned(code=code, message=message)
+
+    session: Any = SimpleNamespace(events=events)
+    console = Console(file=io.StringIO(), width=80)
+    assert await _watch(session, console) == []
+    said: Any = console.file
+    lines = [line.strip() for line in said.getvalue().splitlines()]
+    assert [line for line in lines if line.endswith(".")] == ["No [bold]quota.", "A halt."]
 
 
 def test_percentiles_are_those_of_the_hops() -> None:

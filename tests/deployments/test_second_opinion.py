@@ -112,19 +112,48 @@ async def test_google_tells_apart_who_sounds_alike(store: SessionStore, google: 
     assert len(names(timeline, ear)) == 2
 
 
+@pytest.mark.parametrize(
+    ("refusals", "told"),
+    [
+        (["UNAUTHENTICATED", "UNAUTHENTICATED"], ["no credentials"]),
+        (["UNAUTHENTICATED", "PERMISSION_DENIED"], ["no credentials", "does not let these credentials"]),
+    ],
+    ids=["one reason", "two reasons"],
+)
 async def test_where_google_says_nothing_the_local_labels_stand(
-    store: SessionStore, google: Google, talk: Spoken
+    store: SessionStore, google: Google, talk: Spoken, refusals: list[str], told: list[str]
 ) -> None:
-    ear = Ear(talk, *[refusal("UNAUTHENTICATED")] * 2)
+    ear = Ear(talk, *map(refusal, refusals))
     async with google(ear) as actors:
         alone = await heard(store, await actors.start(), talk[0], 33, diariser="local")
         assert not ear.asked
         events = await heard(store, await actors.start(), talk[0], 33)
     warnings = [event for event in events if isinstance(event, Warned)]
-    assert [warning.code for warning in warnings] == ["google", "google"], "once for a chunk, once for the rest"
-    assert all("credentials" in warning.message and "TOPSECRET" not in warning.message for warning in warnings)
+    assert [warning.code for warning in warnings] == ["google"] * len(told)
+    for warning, says in zip(warnings, told, strict=True):
+        assert says in warning.message
+        assert "TOPSECRET" not in warning.message
+        assert warning.heard_until == folded(events[: events.index(warning)]).heard_until >= 30
     assert [event for event in events if event not in warnings] == alone
     assert ear.asked == [(0, 30), (15, 33)]
+
+
+@pytest.mark.parametrize("killed", [False, True], ids=["", "its actor killed"])
+async def test_a_reason_is_told_again_only_after_google_has_answered(
+    store: SessionStore, google: Google, talk: Spoken, killed: bool
+) -> None:
+    no = refusal("UNAUTHENTICATED")
+    async with google(Ear(talk, no, no, Reply(), no)) as actors:  # an answer without a word is one, too
+        actor, mine = await actors.start(), await begin(store, talk[0])
+        for number, chunk in enumerate((30, 60, 90), start=1):
+            await mine.say(chunk, actor)
+            await told(mine, number)
+            if killed:
+                actor = await actors.start()
+        await mine.say(93, actor)
+        await mine.stop(actor)
+        events = await mine.told()
+    assert [event.heard_until for event in of(events, Warned)] == [30, 93]
 
 
 @pytest.mark.parametrize(

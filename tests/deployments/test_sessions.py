@@ -141,7 +141,7 @@ async def test_what_has_ended_can_be_corrected(
     await actor.correct(talk.id, Naming(speaker=2, name="Ben"), "name")
     await asyncio.gather(actor.correct(talk.id, ONE_OF_TWO, "a"), actors.another().correct(talk.id, ANNA, "b"))
     with pytest.raises(UnknownSpeaker):
-        await actor.correct(talk.id, ONE_OF_TWO, "again")
+        await actor.correct(talk.id, Merging(kept=2, merged=1), "the other way round")
     with pytest.raises(ValueError, match="has ended"):
         await actor.correct(talk.id, Telling(since=0, until=1, words=()), "tell")
     timeline = await store.timeline(talk.id)
@@ -206,3 +206,50 @@ async def test_whoever_waits_is_told_when_hearing_has_come_to_a_halt(
     with pytest.raises(OutOfStep):
         await actor.correct(talk.id, ANNA, "name")
     assert "warning" in [event.type for event in await talk.told()]
+
+
+async def test_nobody_waits_for_a_correction_behind_a_frame_that_cannot_be_heard(
+    store: SessionStore, actors: Actors, small_conversation: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("deployments.sessions.FIRST_RETRY", 0.01)
+    actor, talk = await actors.start(), await begin(store, small_conversation[0])
+    await talk.say(5, actor)
+    observe = actor._observe
+
+    async def broken(stretch: Any) -> Any:
+        raise ConnectionError
+
+    monkeypatch.setattr(actor, "_observe", broken)
+    await talk.say(6, actor, wait=False)
+    corrections: list[Correction] = [ANNA, ONE_OF_TWO]
+    async with asyncio.timeout(10):
+        answers = await asyncio.gather(
+            *(actor.correct(talk.id, correction, f"{i}") for i, correction in enumerate(corrections)),
+            return_exceptions=True,
+        )
+    assert [type(answer) for answer in answers] == [OutOfStep, OutOfStep]
+    monkeypatch.setattr(actor, "_observe", observe)
+    async with asyncio.timeout(20):
+        while (await store.timeline(talk.id)).heard_until < 6:  # from the frames that still waited
+            await asyncio.sleep(0.02)
+    assert await store.corrections(talk.id) == []
+
+
+@pytest.mark.parametrize("ended", [False, True], ids=["live", "ended"])
+async def test_a_merge_that_was_made_may_be_asked_for_again(
+    store: SessionStore, actors: Actors, small_conversation: Any, ended: bool
+) -> None:
+    """Whoever never got the answer asks again, with another token."""
+    actor, talk = await actors.start(), await begin(store, small_conversation[0])
+    await talk.say(12, actor)
+    if ended:
+        await talk.stop(actor)
+    await actor.correct(talk.id, ONE_OF_TWO, "once")
+    before = await talk.told()
+    await actor.correct(talk.id, ONE_OF_TWO, "again")
+    await (actor := await actors.start()).correct(talk.id, ONE_OF_TWO, "and again")
+    for strange in (Merging(kept=2, merged=1), Merging(kept=3, merged=2), Merging(kept=1, merged=3)):
+        with pytest.raises(UnknownSpeaker):
+            await actor.correct(talk.id, strange, f"{strange}")
+    assert await talk.told() == before
+    assert len(await store.corrections(talk.id)) == 1

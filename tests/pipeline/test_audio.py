@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import queue
 from pathlib import Path
 
@@ -77,6 +78,18 @@ def test_a_file_that_is_no_audio(tmp_path: Path) -> None:
     (tmp_path / "no.wav").write_bytes(b"not audio at all" * 100)
     with pytest.raises(UndecodableAudio, match=r"no\.wav is not audio"):
         list(decode(tmp_path / "no.wav"))
+
+
+def test_sound_in_memory_is_decoded_as_from_a_file(tmp_path: Path, speech: Pcm) -> None:
+    for suffix in ("wav", "flac", "ogg"):
+        path = tmp_path / f"speech.{suffix}"
+        soundfile.write(path, speech, SAMPLE_RATE)
+        assert np.array_equal(
+            np.concatenate(list(decode(io.BytesIO(path.read_bytes())))), np.concatenate([*decode(path)])
+        )
+    for nothing in (b"", b"not audio at all" * 100):
+        with pytest.raises(UndecodableAudio, match="the sound is not audio"):
+            list(decode(io.BytesIO(nothing)))
 
 
 def test_a_film_without_sound(tmp_path: Path) -> None:

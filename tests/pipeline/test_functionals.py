@@ -87,7 +87,8 @@ def test_a_number_for_everything_whatever_is_heard(speech: np.ndarray, seconds: 
 
 @pytest.mark.parametrize("gain", [1e-4, 0.01, 10.0])
 def test_level_makes_no_difference(speech: np.ndarray, gain: float) -> None:
-    np.testing.assert_allclose(measured(np.float32(gain) * speech), measured(speech), atol=1e-3)
+    # Single precision rounds a fainter copy elsewhere, and a slope over few frames carries that to the fourth digit.
+    np.testing.assert_allclose(measured(np.float32(gain) * speech), measured(speech), rtol=5e-4, atol=1e-3)
 
 
 def test_the_same_sound_has_the_same_numbers(speech: np.ndarray) -> None:
