@@ -3,7 +3,8 @@
 The actors of a fold talk (`training.simulate`), and a model that has never heard them listens: live, hop by hop as
 the service does, and offline, as `pipeline.recording` does. Every 10 ms of speech of the reference then asks: was the
 right speaker named, was the right emotion, and if not, at which step was it lost? Where two talk at once, each of
-them counts. The clustering's projection is fitted anew without the actors, for the shipped one has heard them all.
+them counts. The clustering's projection is fitted anew without the actors, for the shipped one has heard them all; the
+network that hears two at once is the shipped one.
 """
 
 from __future__ import annotations

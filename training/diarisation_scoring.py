@@ -136,7 +136,8 @@ def swaps(reference: Annotation, hypothesis: Annotation, seconds: float) -> tupl
 def figures_of(scores: Sequence[Score], seed: int) -> dict[str, Rate]:
     """FIGURES of a set, by their names, each with the 95 % interval that resampling whole conversations gives it.
 
-    A figure that has no whole, such as swaps where nobody is met in two chunks, is not a number.
+    A figure that has no whole, such as swaps where nobody is met in two chunks, is not a number; nor are the ends of
+    the interval where there is one conversation, which tells nothing of others.
     """
     parts = np.array([astuple(one) for one in scores], float)
     column = {part.name: number for number, part in enumerate(fields(Score))}
@@ -150,7 +151,7 @@ def figures_of(scores: Sequence[Score], seed: int) -> dict[str, Rate]:
             value, others = (
                 sums[..., column[figure.part]] / sums[..., column[figure.whole]] for sums in (total, resampled)
             )
-        low, high = np.nanpercentile(others, (2.5, 97.5))
+        low, high = np.nanpercentile(others, (2.5, 97.5)) if len(parts) > 1 else (math.nan, math.nan)
         return Rate(float(value), float(low), float(high))
 
     return {name: rate(figure) for name, figure in FIGURES.items()}

@@ -172,6 +172,10 @@ def evaluate_speakers_command(
     conversations: Annotated[
         int | None, typer.Option(min=1, help="For each fold of a simulated set. Default: minutes on 2 cores.")
     ] = None,
+    unheard: Annotated[
+        bool,
+        typer.Option("--unheard", help="Fit voiceprints without the readers and actors that the folders' RTTMs name."),
+    ] = False,
     full: Annotated[bool, typer.Option("--full", help="Ten times as many: an hour on 2 cores.")] = False,
     workers: Annotated[int | None, typer.Option(min=1, help="Conversations heard at once. Default: all cores.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of all chance.")] = 1,
@@ -181,26 +185,31 @@ def evaluate_speakers_command(
     """Who spoke when: the diarisation error of conversations of unknown voices, offline and live, and its parts.
 
     Readers and actors talk in simulated conversations and are heard with voiceprints that were fitted without them;
-    AMI's meetings and folders are heard with the voiceprints as shipped.
+    AMI's meetings and folders are heard with the voiceprints as shipped; --unheard is for folders of conversations
+    that were made of the same readers and actors. What else has heard them is said beside the figures.
     """
     if full and conversations:
         fail("--full and --conversations both say how many; take one.")
+    if unheard and not folders:
+        fail("--unheard is for folders; the simulated sets hold out their speakers anyway, and AMI's were never heard.")
     _prepare(report)
     with telling(), progress_bars() as progress:
         from training.corpora import default_data
         from training.speaker_sets import talk_sets
         from training.speakers import evaluate_speakers
 
-        fitted, heard = progress.add_task("voiceprints"), progress.add_task("conversations")
+        # A bar is there once there is something to tell, so that neither a mistake nor folders leave an empty one.
+        fitted = progress.add_task("voiceprints", visible=False)
+        heard = progress.add_task("conversations", visible=False)
         chosen = names or ([] if folders else list(SetName))
         sets = talk_sets(
             chosen, folders or [], data or default_data(), conversations, full, seed, runs or Training().runs,
-            lambda done, of: progress.update(fitted, completed=done, total=of),
+            lambda done, of: progress.update(fitted, completed=done, total=of, visible=True), unheard,
         )  # fmt: skip
-        say(", ".join(f"{one.name}: {len(one.talks)} conversations" for one in sets))
+        say(", ".join(f"{one.name}: {one.extent}" for one in sets))
         evaluation = evaluate_speakers(
             sets, workers or os.cpu_count() or 1, seed,
-            lambda name, done, of: progress.update(heard, completed=done, total=of, description=name),
+            lambda name, done, of: progress.update(heard, completed=done, total=of, description=name, visible=True),
         )  # fmt: skip
     evaluation.show(Console())
     if report:

@@ -1,15 +1,22 @@
-"""The conversations that who-spoke-when is judged on, each with voiceprints that have never heard its speakers.
+"""The conversations that who-spoke-when is judged on, and the voiceprints that each is heard with.
 
 A set is simulated from a corpus of single speakers, in folds of speakers, with voiceprints fitted on everybody else;
-or it is a folder of recordings with their references, heard with the voiceprints as they are shipped.
+or it is a folder of recordings with their references, heard with the voiceprints as they are shipped, or with such as
+were fitted without the readers and actors whom the references name.
+
+Only voiceprints are fitted anew. The overlap network is the shipped one, which was trained on most of the readers and
+actors of the simulated sets (pipeline/models/overlap/README.md tells who was held out), and the clustering's thresholds
+were chosen on simulated conversations of the same corpora. So figures on readers and actors may be better than those
+of strangers would be; neither was trained or chosen on AMI's meetings.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import re
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,8 +35,15 @@ READER_FOLDS: Final = 4
 READERS: Final = range(2, 6)  # in a conversation, one more in each, then again
 ACTORS: Final = range(2, 5)  # or as many as the fold has
 ACTED_SECONDS: Final = 150.0
+NOT_HELD_OUT: Final = (
+    "held out from the voiceprints alone: the shipped overlap network was trained on most of the readers and actors,"
+    " and the clustering's thresholds were chosen on simulated conversations of the same corpora"
+)
 AUDIO: Final = frozenset({".flac", ".wav", ".ogg", ".opus", ".mp3", ".m4a", ".mp4", ".webm"})
 
+ACTOR: Final = re.compile(r"actor_?(\d\d)", re.IGNORECASE)
+
+Fold = TypeVar("Fold")
 Pcm = NDArray[np.int16]
 OnFold = Callable[[int, int], None]
 
@@ -58,6 +72,11 @@ class TalkSet:
     name: str
     protocol: str
     talks: tuple[Talk, ...]
+
+    @property
+    def extent(self) -> str:
+        """How many conversations it has, in words."""
+        return conversations(len(self.talks))
 
 
 @dataclass(frozen=True)
@@ -90,6 +109,11 @@ class Recorded:
         return np.concatenate([np.zeros(0, np.int16), *decode(self.path)]), self.speech
 
 
+def conversations(number: int) -> str:
+    """So many conversations, in words."""
+    return f"{number} conversation{'s' * (number != 1)}"
+
+
 def talk_sets(
     names: Sequence[str],
     folders: Sequence[Path],
@@ -99,13 +123,16 @@ def talk_sets(
     seed: int,
     cache: Path,
     on_fold: OnFold,
+    unheard: bool = False,
 ) -> list[TalkSet]:
     """The sets of these names (librispeech, ravdess, ami), whose corpora are in the folder `data`, and some folders.
 
     `each`: conversations for each fold of a simulated set, where it is not as many as EACH says, or `full`: FULL times
-    that. Projections are kept in the folder `cache`. Raises FileNotFoundError and ValueError, see `recorded_set`.
+    that. `unheard`: the folders' conversations are heard as `unheard_by` says. Projections are kept in the folder
+    `cache`. Raises FileNotFoundError and ValueError, see `recorded_set` and `unheard_by`.
     """
     recorded = [recorded_set(folder) for folder in folders]  # before anything that takes minutes
+    strangers = [unheard_by(folder, data) for folder in folders if unheard]
     if absent := [data / name for name in names if not (data / name).is_dir()]:
         raise FileNotFoundError(f"no folder {absent[0]}: put the corpus there, or name another place with --data")
     sets = []
@@ -116,6 +143,9 @@ def talk_sets(
             simulated = {"librispeech": reading_set, "ravdess": acted_set}[name]
             count = each or EACH[name] * (FULL if full else 1)
             sets.append(simulated(data, count, seed, cache, on_fold))
+    if unheard:
+        fitted = _projections(strangers, lambda left_out: without(left_out, cache), on_fold)
+        recorded = [_refitted(*one) for one in zip(recorded, strangers, fitted, strict=True)]
     return sets + recorded
 
 
@@ -129,7 +159,7 @@ def reading_set(data: Path, each: int, seed: int, cache: Path, on_fold: OnFold) 
     protocol = (
         f"simulated conversations of LibriSpeech readers, {READERS[0]} to {READERS[-1]} in each, at most"
         f" {ORDINARY.seconds:.0f} s or until nobody has anything left to read; ordinary rooms and noise; {len(folds)}"
-        f" folds of readers, voiceprints fitted on all other readers and on RAVDESS; seed {seed}"
+        f" folds of readers, voiceprints fitted on all other readers and on RAVDESS; seed {seed}; {NOT_HELD_OUT}"
     )
     return TalkSet("librispeech", protocol, tuple(talks))
 
@@ -149,7 +179,7 @@ def acted_set(data: Path, each: int, seed: int, cache: Path, on_fold: OnFold) ->
     protocol = (
         f"simulated conversations of RAVDESS's actors, {ACTORS[0]} to {ACTORS[-1]} in each or all of a fold, at most"
         f" {ACTED_SECONDS:.0f} s; ordinary rooms and noise; {len(folds)} folds of actors, voiceprints fitted on all"
-        f" other actors and on LibriSpeech; seed {seed}"
+        f" other actors and on LibriSpeech; seed {seed}; {NOT_HELD_OUT}"
     )
     return TalkSet("ravdess", protocol, tuple(talks))
 
@@ -160,6 +190,46 @@ def recorded_set(folder: Path) -> TalkSet:
     What the references say of recordings that are not there is passed over. Raises FileNotFoundError where there is
     no folder or no audio in it, and ValueError where recordings lack a reference, or have two, naming them.
     """
+    talks = (Talk(recorded.path.stem, recorded, PROJECTION) for recorded in _recorded(folder))
+    protocol = (
+        f"the recordings in {folder}, voiceprints as shipped, which were fitted on readers of LibriSpeech and actors of"
+        " RAVDESS: fair where the speakers are others"
+    )
+    return TalkSet(folder.resolve().name, protocol, tuple(talks))
+
+
+def unheard_by(folder: Path, data: Path) -> dict[Path, set[str]]:
+    """The readers and actors, by corpus in `data`, whom the references of a folder's recordings name.
+
+    An actor is called 01, actor01 or Actor_01. Of a bare number nothing tells whether a reader or an actor is meant, so
+    both are. Raises FileNotFoundError where a corpus is not there, and ValueError where nobody is named: voiceprints
+    fitted without nobody know as many as before.
+    """
+    named = {speaker for recorded in _recorded(folder) for speaker in recorded.speech.labels()}
+    acted = named | {match[1] for speaker in named if (match := ACTOR.fullmatch(speaker))}
+    known = {
+        corpus: names & read_recordings(corpus).keys()
+        for corpus, names in ((data / "librispeech", named), (data / "ravdess", acted))
+    }
+    if not any(known.values()):
+        raise ValueError(
+            f"{folder}: no reference names a reader or an actor of {data}, so there is nobody to leave out"
+        )
+    return known
+
+
+def _refitted(a_set: TalkSet, left_out: Mapping[Path, Collection[str]], projection: Path) -> TalkSet:
+    """A folder's set, to be heard with voiceprints that were fitted without some readers and actors."""
+    counts = ", ".join(f"{len(speakers)} of {corpus.name}" for corpus, speakers in left_out.items() if speakers)
+    protocol = (
+        f"the recordings of {a_set.name}, voiceprints fitted on LibriSpeech and RAVDESS without those whom the"
+        f" references name ({counts}); {NOT_HELD_OUT}"
+    )
+    return TalkSet(a_set.name, protocol, tuple(replace(talk, projection=projection) for talk in a_set.talks))
+
+
+def _recorded(folder: Path) -> list[Recorded]:
+    """The recordings in a folder and who speaks when in each; what it raises, `recorded_set` says."""
     if not folder.is_dir():
         raise FileNotFoundError(f"no folder {folder}: put recordings and their references (.rttm) there")
     recordings = sorted(path for path in folder.iterdir() if path.suffix.lower() in AUDIO)
@@ -168,9 +238,7 @@ def recorded_set(folder: Path) -> TalkSet:
     references = _references(folder)
     if lacking := [path.name for path in recordings if path.stem not in references]:
         raise ValueError(f"{folder}: no reference for {', '.join(lacking)}: no NAME.rttm, and no .rttm that names them")
-    talks = (Talk(path.stem, Recorded(path, references[path.stem]), PROJECTION) for path in recordings)
-    protocol = f"the recordings in {folder}, voiceprints as shipped: fair where these have not heard the speakers"
-    return TalkSet(folder.resolve().name, protocol, tuple(talks))
+    return [Recorded(path, references[path.stem]) for path in recordings]
 
 
 def _references(folder: Path) -> dict[str, Annotation]:
@@ -189,7 +257,7 @@ def _references(folder: Path) -> dict[str, Annotation]:
     return references
 
 
-def _projections(folds: Folds, fit: Callable[[tuple[str, ...]], Path], on_fold: OnFold) -> Iterator[Path]:
+def _projections(folds: Sequence[Fold], fit: Callable[[Fold], Path], on_fold: OnFold) -> Iterator[Path]:
     for number, fold in enumerate(folds):
         on_fold(number, len(folds))
         yield fit(fold)

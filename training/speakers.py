@@ -3,20 +3,27 @@
 Offline is what `pipeline.recording` makes of a recording. Online is what `pipeline.conversation` tells hop by hop, and
 every instant of the conversation is judged by what a reader of the page sees of it a given latency later, before the
 corrections that come after. The last word online is what stays on the page once the conversation is over.
+
+Never heard is meant of the voiceprints, and of them alone: see `training.speaker_sets` on the overlap network and the
+clustering's thresholds.
 """
 
 from __future__ import annotations
 
 import math
 import multiprocessing
+import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
+from multiprocessing.connection import wait
+from threading import Thread
 from typing import Any, Final
 
 import numpy as np
 from pyannote.core import Annotation, Segment  # type: ignore[import-untyped]
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -29,7 +36,7 @@ from pipeline.timeline import HOP_SECONDS, SAMPLE_RATE, Timeline, Turn
 from pipeline.voiceprint import VoiceEncoder
 from training.diarisation_scoring import CONVENTIONS, FIGURES, PERCENT, Score, figures_of, score
 from training.evaluate import Rate
-from training.speaker_sets import Pcm, Talk, TalkSet
+from training.speaker_sets import Pcm, Talk, TalkSet, conversations
 
 LATENCIES: Final = (1.0, 2.0, 5.0)  # s after an instant at which the page is asked who spoke then
 OFFLINE, LAST_WORD = "offline", "last word"
@@ -62,9 +69,12 @@ class SetEvaluation:
 
     def table(self) -> Table:
         """A row a figure, a column a view."""
-        few = len(self.conversations)
-        title = f"{self.name}: {few} conversation{'s' * (few != 1)}, {self.seconds / 60:.1f} min"
-        table = Table("", *VIEWS, title=title)
+        title = f"{self.name}: {conversations(len(self.conversations))}, {self.seconds / 60:.1f} min"
+        # So narrow that 80 columns hold a share and its interval in one line, for all five views.
+        table = Table(title=title, box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=0)
+        table.add_column("", max_width=14)
+        for view in VIEWS:
+            table.add_column(view, min_width=12)
         for name, figure in FIGURES.items():
             unit = f"{name}, {figure.unit}" if figure.unit else name
             rates = (self.views[view][name] for view in VIEWS)
@@ -92,7 +102,7 @@ class SpeakerEvaluation:
             console.print(f"{one.protocol}. Two or more speak in {share:.1f} % of the speech.\n", highlight=False)
         console.print(
             f"{self.conventions}. After N s: live, every instant as the page shows it N s later; last word: as the page"
-            f" stays. In brackets 95 % over conversations. Took {self.took:.0f} s.",
+            f" stays. In brackets 95 % over conversations, where there are several. Took {self.took:.0f} s.",
             highlight=False,
         )
 
@@ -208,8 +218,22 @@ def _judge_all(talks: Sequence[Talk], workers: int) -> Iterator[Judged]:
         return
     # A process that is forked while ONNX Runtime's threads hold a lock never gets it back.
     fresh = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(workers, len(talks)), fresh) as pool:
+    with ProcessPoolExecutor(min(workers, len(talks)), fresh, _end_with_parent) as pool:
         yield from pool.map(judge, talks)
+
+
+def _end_with_parent() -> None:
+    """End this process as soon as its parent has, however that came.
+
+    A pool that is killed tells its workers nothing, and they would hear their conversations to the end for nobody.
+    """
+    if (parent := multiprocessing.parent_process()) is not None:
+        Thread(target=_end_after, args=(parent.sentinel,), daemon=True).start()
+
+
+def _end_after(sentinel: int) -> None:
+    wait([sentinel])
+    os._exit(1)  # from a thread, sys.exit would end the thread alone
 
 
 def _jsonable(value: Any) -> Any:
@@ -224,8 +248,10 @@ def _jsonable(value: Any) -> Any:
 def _percent(rate: Rate) -> str:
     if math.isnan(rate.value):
         return "-"
-    return f"{100 * rate.value:.1f} ({100 * rate.low:.1f}-{100 * rate.high:.1f})"
+    share = f"{100 * rate.value:.1f}"
+    return share if math.isnan(rate.low) else f"{share} ({100 * rate.low:.0f}-{100 * rate.high:.0f})"
 
 
 def _number(rate: Rate) -> str:
-    return f"{rate.value:.2f} ({rate.low:.1f} to {rate.high:.1f})"
+    number = f"{rate.value:.2f}"
+    return number if math.isnan(rate.low) else f"{number} ({rate.low:.1f}..{rate.high:.1f})"

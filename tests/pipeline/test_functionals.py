@@ -87,7 +87,8 @@ def test_a_number_for_everything_whatever_is_heard(speech: np.ndarray, seconds: 
 
 @pytest.mark.parametrize("gain", [1e-4, 0.01, 10.0])
 def test_level_makes_no_difference(speech: np.ndarray, gain: float) -> None:
-    # Single precision rounds a fainter copy elsewhere, and a slope over few frames carries that to the fourth digit.
+    # The prominence of the cepstrum's peak is a quotient of logarithms: what single precision rounds elsewhere at
+    # another level shows in its fourth digit.
     np.testing.assert_allclose(measured(np.float32(gain) * speech), measured(speech), rtol=5e-4, atol=1e-3)
 
 

@@ -146,7 +146,14 @@ def test_the_same_seed_gives_the_same_interval(perfect: Score) -> None:
 
 
 def test_a_figure_of_nothing_is_none(perfect: Score) -> None:
-    figures = figures_of([perfect], seed=1)
+    figures = figures_of([perfect, perfect], seed=1)
     assert list(figures) == list(FIGURES)
     assert math.isnan(figures["labels swapped"].value)
     assert figures["DER"].value == figures["DER"].low == figures["DER"].high == 0
+
+
+def test_one_conversation_has_no_interval(perfect: Score) -> None:
+    alone = figures_of([perfect], seed=1)["DER"]
+    assert alone.value == 0
+    assert math.isnan(alone.low)
+    assert math.isnan(alone.high)

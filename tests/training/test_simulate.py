@@ -103,7 +103,7 @@ def test_a_seed_makes_one_conversation(voices: Voices) -> None:
 
 def test_everyone_speaks_and_nothing_is_said_twice(voices: Voices) -> None:
     conversation = simulate(voices, seed=1, settings=replace(CLEAN, seconds=100))
-    assert {turn.speaker for turn in conversation.turns[:3]} == {"low", "high", "husky"}
+    assert {turn.speaker for turn in conversation.turns[:3]} == {"low", "high", "bright"}
     assert sorted(turn.source for turn in conversation.turns) == sorted(
         recording.path.name for recordings in voices.values() for recording in recordings
     )

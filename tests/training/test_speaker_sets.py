@@ -112,6 +112,36 @@ def fits(monkeypatch: pytest.MonkeyPatch) -> Fits:
     return made
 
 
+def test_a_folder_may_be_heard_by_voiceprints_that_know_nobody_in_it(corpora: Path, tmp_path: Path, fits: Fits) -> None:
+    folders = []
+    for name, speakers in (
+        ("read", ("19", "stranger")),
+        ("acted", ("actor03", "Actor_04", "05", "actor20", "actor99")),
+    ):
+        folders.append(tmp_path / name)
+        folders[-1].mkdir()
+        recorded(folders[-1], "one.wav")
+        (folders[-1] / "one.rttm").write_text("".join(LINE.format("one", speaker) for speaker in speakers))
+    read, acted = talk_sets([], folders, corpora, None, False, 1, corpora, lambda *done: None, unheard=True)
+    assert fits == [
+        {"librispeech": {"19"}, "ravdess": {"19"}},  # who is meant, nothing tells
+        {"librispeech": set(), "ravdess": {"03", "04", "05", "20"}},
+    ]
+    assert [[str(talk.projection) for talk in one.talks] for one in (read, acted)] == [["0"], ["1"]]
+    assert "(4 of ravdess)" in acted.protocol
+    assert "overlap network was trained on most of" in acted.protocol
+
+
+def test_where_nobody_is_known_there_is_nobody_to_leave_out(corpora: Path, tmp_path: Path, fits: Fits) -> None:
+    folder = tmp_path / "talks"
+    folder.mkdir()
+    recorded(folder, "one.wav")
+    (folder / "one.rttm").write_text(LINE.format("one", "ann"))
+    with pytest.raises(ValueError, match="nobody to leave out"):
+        talk_sets(["ravdess"], [folder], corpora, None, False, 1, corpora, lambda *done: None, unheard=True)
+    assert fits == []
+
+
 @pytest.mark.parametrize(("name", "other"), [("librispeech", "ravdess"), ("ravdess", "librispeech")])
 def test_no_voiceprint_has_heard_who_talks(name: str, other: str, corpora: Path, fits: Fits) -> None:
     told: list[tuple[int, int]] = []
@@ -124,6 +154,7 @@ def test_no_voiceprint_has_heard_who_talks(name: str, other: str, corpora: Path,
         left_out = fits[int(str(talk.projection))]
         assert set(talk.source.voices) <= left_out[name]
         assert left_out[other] == set()
+        assert "overlap network was trained on most of" in a_set.protocol
         assert 2 <= len(talk.source.voices) <= {"librispeech": 5, "ravdess": 4}[name]
     everybody = set().union(*(one[name] for one in fits))
     assert len(everybody) == sum(len(one[name]) for one in fits) == {"librispeech": 12, "ravdess": 21}[name]
