@@ -282,6 +282,8 @@ class Conversation:
         """Two speakers are one from now on."""
         if merged in self._named:
             self._named.add(kept)
+        if (name := self._recognised.pop(merged, None)) and kept not in self._timeline.names:
+            self._recognised[kept] = name  # the name goes with the merge, and so does the doubt
         self._tell(SpeakersMerged(kept=kept, merged=merged))
         if (known := self._baselines.pop(merged, None)) is not None:
             self._baselines[kept] = self._known(kept) + known

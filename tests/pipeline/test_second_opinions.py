@@ -128,6 +128,16 @@ def test_a_name_is_taken_back_where_hearing_more_shows_another_voice() -> None:
     assert talk.timeline.names == {}
 
 
+def test_a_name_that_came_with_a_merge_is_taken_back_too() -> None:
+    anna = Voice("a", "Anna", voiceprint(0))
+    talk = Talk([(0, 8, 2), (9, 17, 0), (18, 90, 2)], voices=[anna]).until(18)
+    assert talk.timeline.names == {2: "Anna"}
+    talk.correct(Merging(kept=1, merged=2))
+    assert talk.timeline.names == {1: "Anna"}
+    talk.until(92)
+    assert talk.timeline.names == {}
+
+
 def test_a_voice_nobody_enrolled_has_no_name() -> None:
     talk = Talk([(0, 8, 1)], voices=[Voice("a", "Anna", voiceprint(0))]).until(10)
     assert talk.timeline.names == {}
