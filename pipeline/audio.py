@@ -1,43 +1,28 @@
-"""From any container and codec to what ToneTrack hears: 16 kHz mono int16, as it arrives. PyAV does the work."""
+"""A recorder's stream to what ToneTrack hears: 16 kHz mono int16, as it arrives. PyAV does the work.
+
+Whole files are in `pipeline.media`, whose functions are here, too.
+"""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import Any, Final
 
 import av
 import numpy as np
 from av.audio.resampler import AudioResampler
-from numpy.typing import NDArray
 
+from pipeline.media import Pcm, Probe, decode, decode_channels, probe
+from pipeline.media.demuxing import CONFINED, nothing_else
+from pipeline.media.undecodable import UndecodableAudio
 from pipeline.timeline import SAMPLE_RATE
 
-Pcm = NDArray[np.int16]
+__all__ = ["Pcm", "Probe", "UndecodableAudio", "WebmDecoder", "decode", "decode_channels", "probe"]
 
 # FFmpeg reads ahead to be sure of what it reads; a recorder's stream is known to be webm, and waiting is lag.
 # `fflags=nobuffer` would gain nothing more, and drops the first packet: 20 ms of sound.
-EAGER: Final = {"probesize": "2048", "analyzeduration": "0"}
-
-
-class UndecodableAudio(ValueError):
-    """The bytes are not audio that can be decoded."""
-
-
-def decode(source: Path | BinaryIO) -> Iterator[Pcm]:
-    """Blocks of int16 (n,) at 16 kHz from the first audio track of a file, which may be open already.
-
-    Raises `UndecodableAudio`.
-    """
-    name = str(source) if isinstance(source, Path) else "the sound"
-    try:
-        with av.open(str(source) if isinstance(source, Path) else source) as container:
-            yield from _pcm(container, name)
-    except OSError as error:  # before FFmpeg's own: its "no such file" is both
-        raise UndecodableAudio(f"{name} cannot be opened: {error.strerror}") from error
-    except av.FFmpegError as error:
-        raise UndecodableAudio(f"{name} is not audio that can be decoded: {error.strerror}") from error
+EAGER: Final = CONFINED | {"format_whitelist": "matroska", "probesize": "2048", "analyzeduration": "0"}
 
 
 class WebmDecoder:
@@ -63,7 +48,14 @@ class WebmDecoder:
 
     def _run(self) -> None:
         try:
-            with av.open(self._bytes, format="webm", options=EAGER, buffer_size=1024) as container:
+            with av.open(
+                self._bytes,
+                format="webm",
+                options=EAGER,
+                metadata_errors="replace",
+                buffer_size=1024,
+                io_open=nothing_else,
+            ) as container:
                 for block in _pcm(container, "the stream"):
                     self._deliver(block)
         except av.FFmpegError as error:

@@ -12,6 +12,7 @@ import soundfile
 
 from pipeline.audio import Pcm, UndecodableAudio, WebmDecoder, decode
 from pipeline.timeline import SAMPLE_RATE
+from tests.media.sounds import playlists
 from tests.service import frames
 from tests.talkers import LOW
 
@@ -58,6 +59,20 @@ def test_what_is_not_webm_is_said_to_be_so() -> None:
     assert isinstance(only, UndecodableAudio)
 
 
+def test_a_stream_cannot_name_what_else_is_to_be_opened(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "other.wav", np.zeros(SAMPLE_RATE), SAMPLE_RATE)
+    for playlist in playlists(str(tmp_path / "other.wav"), f"file:{tmp_path / 'other.wav'}").values():
+        (only,) = collect([playlist])
+        assert isinstance(only, UndecodableAudio)
+
+
+def test_tags_in_whatever_encoding_are_no_error(speech: Pcm) -> None:
+    stream = b"".join(webm(speech))
+    assert stream.count(b"Lavf") > 0
+    strange = stream.replace(b"Lavf", b"\xe4\xff\xfe\x80")
+    assert collect([strange])[-1] is None
+
+
 def test_a_stream_without_a_byte_is_only_empty() -> None:
     assert collect([]) == [None]
 
@@ -88,7 +103,7 @@ def test_sound_in_memory_is_decoded_as_from_a_file(tmp_path: Path, speech: Pcm) 
             np.concatenate(list(decode(io.BytesIO(path.read_bytes())))), np.concatenate([*decode(path)])
         )
     for nothing in (b"", b"not audio at all" * 100):
-        with pytest.raises(UndecodableAudio, match="the sound is not audio"):
+        with pytest.raises(UndecodableAudio, match="this file is not audio"):
             list(decode(io.BytesIO(nothing)))
 
 
