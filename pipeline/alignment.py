@@ -29,7 +29,7 @@ ANYBODY: Final = Expected()
 ACTIVE_SECONDS: Final = 180.0  # units younger than this may still change their speaker
 SAME: Final = 0.3  # distance at which two known speakers turn out to be one: a merge cannot be taken back
 ANCHOR_SECONDS: Final = 10.0  # weight, in speech, of what is remembered of a speaker when clusters take speakers over
-TURN_PAUSE: Final = round(0.45 * SAMPLE_RATE)  # a longer pause ends a turn; shorter ones are bridged
+TURN_PAUSE: Final = round(0.55 * SAMPLE_RATE)  # a longer pause ends a turn; shorter ones are bridged
 LONGEST_TURN: Final = 30 * SAMPLE_RATE  # a monologue is cut here, so that what may still change stays small
 SECOND_PAUSE: Final = 0.2  # s; shorter ones within what is said beneath a turn are bridged
 SECOND_REACH: Final = 10 * SAMPLE_RATE  # who talks beneath another has talked this shortly before, or does after
@@ -46,6 +46,11 @@ class Heard:
     unit: Unit
     speaker: int | None
     settled: bool = False
+
+    @property
+    def tells(self) -> bool:
+        """Whether its own voice tells who it is."""
+        return self.unit.voiceprint is not None
 
 
 @dataclass
@@ -279,10 +284,14 @@ class SpeakerMemory:
         telling = [i for i, heard in enumerate(self.heard) if heard.unit.voiceprint is not None and not heard.settled]
         if telling:
             for i, speaker in zip(telling, self._speakers(telling), strict=True):
-                self.heard[i] = replace(self.heard[i], speaker=speaker)
+                self._tell(i, speaker)
         for i, heard in enumerate(self.heard):
             if heard.unit.voiceprint is None and not heard.settled:
-                self.heard[i] = replace(heard, speaker=self._neighbour(i))
+                self._tell(i, self._neighbour(i))
+
+    def _tell(self, i: int, speaker: int | None) -> None:
+        if self.heard[i].speaker != speaker:  # most stay whose they were, every second anew
+            self.heard[i] = replace(self.heard[i], speaker=speaker)
 
     def _speakers(self, telling: list[int]) -> list[int]:
         """A speaker for each of these units, all of which have a voiceprint."""
@@ -321,16 +330,12 @@ class SpeakerMemory:
     def _neighbour(self, i: int) -> int | None:
         """The speaker of the nearest unit in time that has one: a sound too short to tell is most often theirs."""
         unit = self.heard[i].unit
-        told = [
-            heard
-            for heard in self.heard
-            if (heard.unit.voiceprint is not None or heard.settled) and heard.speaker is not None
-        ]
-        nearest = min(
-            told,
-            key=lambda heard: max(heard.unit.start - unit.end, unit.start - heard.unit.end),
-            default=None,
-        )
+        near = []  # units stand in order of time: whoever is nearest is the last told before it or the first after it
+        for direction in (range(i - 1, -1, -1), range(i + 1, len(self.heard))):
+            others = (self.heard[j] for j in direction)
+            near += [next((h for h in others if h.speaker is not None and (h.settled or h.tells)), None)]
+        told = [heard for heard in near if heard is not None]
+        nearest = min(told, key=lambda h: max(h.unit.start - unit.end, unit.start - h.unit.end), default=None)
         return nearest.speaker if nearest else None
 
 

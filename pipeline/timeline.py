@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -50,6 +50,9 @@ class Span(BaseModel):
     def overlap(self, start: float, end: float) -> float:
         """Seconds shared with [start, end); 0 where the two are apart."""
         return max(0.0, min(self.end, end) - max(self.start, start))
+
+
+AnySpan = TypeVar("AnySpan", bound=Span)
 
 
 class Turn(Span):
@@ -234,21 +237,51 @@ class Timeline(BaseModel):
         the reading that covers the most of that second, or `unsure` where there is none.
         """
         window = Span(start=number * CHUNK_SECONDS, end=(number + 1) * CHUNK_SECONDS)
-        speakers: dict[str, ChunkSpeaker] = {}
-        for speaker in self.speakers:
-            readings = self.readings_of(speaker)
-            stretches = [
-                Span(start=max(turn.start, window.start), end=min(turn.end, window.end))
-                for turn in self.turns_of(speaker)
-                if turn.overlap(window.start, window.end) > 0
-            ]
-            if stretches:
-                speakers[str(speaker)] = ChunkSpeaker(
-                    start_times=[round(stretch.start, 3) for stretch in stretches],
-                    end_times=[round(stretch.end, 3) for stretch in stretches],
-                    emotion=[label for stretch in stretches for label in _label_each_second(stretch, readings)],
-                )
-        return speakers
+        readings = [reading for reading in self.readings if reading.overlap(window.start, window.end) > 0]
+        return self._integrated(window, self.turns.values(), readings)
+
+    def chunks(self) -> Iterator[dict[str, ChunkSpeaker]]:
+        """`chunk` of every 30 s that are known of, in order; the last may be cut short.
+
+        Turns and readings are sorted into chunks once, so that a recording of hours takes no longer an hour than one
+        of minutes.
+        """
+        known_until = max([self.heard_until, *(turn.end for turn in self.turns.values())])
+        count = math.ceil(round(known_until / CHUNK_SECONDS, 6))
+        turns, readings = _by_chunk(self.turns.values()), _by_chunk(self.readings)
+        for number in range(count):
+            window = Span(start=number * CHUNK_SECONDS, end=(number + 1) * CHUNK_SECONDS)
+            yield self._integrated(window, turns.get(number, []), readings.get(number, []))
+
+    def _integrated(
+        self, window: Span, turns: Iterable[Turn], readings: Iterable[EmotionReading]
+    ) -> dict[str, ChunkSpeaker]:
+        """The integrated JSON of a window, of all turns and readings that reach into it."""
+        stretches: dict[int, list[Span]] = {}
+        for turn in sorted(turns, key=lambda turn: turn.start):
+            if turn.overlap(window.start, window.end) > 0:
+                stretch = Span(start=max(turn.start, window.start), end=min(turn.end, window.end))
+                stretches.setdefault(turn.speaker, []).append(stretch)
+        heard: dict[int | None, list[EmotionReading]] = {}
+        for reading in readings:
+            heard.setdefault(self.speaker_of(reading), []).append(reading)
+        return {
+            str(speaker): ChunkSpeaker(
+                start_times=[round(stretch.start, 3) for stretch in own],
+                end_times=[round(stretch.end, 3) for stretch in own],
+                emotion=[label for stretch in own for label in _label_each_second(stretch, heard.get(speaker, []))],
+            )
+            for speaker, own in sorted(stretches.items())
+        }
+
+
+def _by_chunk(spans: Iterable[AnySpan]) -> dict[int, list[AnySpan]]:
+    """The spans that reach into each chunk, by its number, in the order in which they came."""
+    chunks: dict[int, list[AnySpan]] = {}
+    for span in spans:
+        for number in range(int(span.start // CHUNK_SECONDS), int(span.end // CHUNK_SECONDS) + 1):
+            chunks.setdefault(number, []).append(span)
+    return chunks
 
 
 def _label_each_second(stretch: Span, readings: list[EmotionReading]) -> Iterator[str]:

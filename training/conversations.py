@@ -28,7 +28,11 @@ from pipeline.diarisation.local import LocalDiariser
 from pipeline.emotion import SHIPPED, EmotionHead, EmotionModel
 from pipeline.events import Event
 from pipeline.fragments import unread
-from pipeline.recording import Embedder, Passage, hear, read
+from pipeline.hearing import Embedder
+from pipeline.passages import Passage
+from pipeline.recording import hear, read
+from pipeline.segments import ears_here
+from pipeline.sound import Sound
 from pipeline.timeline import HOP_SECONDS, SAMPLE_RATE, EmotionReading, Timeline, Turn
 from pipeline.voiceprint import PROJECTION, VoiceEncoder
 from training.evaluate import Rate
@@ -194,8 +198,8 @@ def listen(
         told = told_turns(islands_of(talk.turns))
         told_live = read_live(audio, told, listener)
         told_offline = read(audio, told, listener.model, listener.head)
-    with _timed("offline", took):
-        offline = hear(audio, listener.diariser, listener.model, listener.head)
+    with _timed("offline", took), Sound([audio]) as sound:
+        offline = hear(sound, ears_here(listener.diariser, listener.model), listener.head)
     return Heard(tuple(talk.speakers), talk.seconds, talk.turns, live, first, offline, told_live, told_offline)
 
 

@@ -8,6 +8,8 @@ from typing import Final
 
 from pyannote.core import Annotation, Segment  # type: ignore[import-untyped]
 
+from pipeline.exports import speaker_line
+
 FEWEST: Final = 8  # fields of a line, up to the speaker; what comes after is optional in practice
 
 
@@ -39,7 +41,7 @@ def read_rttm(path: Path) -> dict[str, Annotation]:
 def rttm_of(name: str, speech: Annotation) -> str:
     """The lines for a recording, in order of time, to the millisecond. A speaker's label must not hold blanks."""
     return "".join(
-        f"SPEAKER {name} 1 {segment.start:.3f} {segment.duration:.3f} <NA> <NA> {speaker} <NA> <NA>\n"
+        speaker_line(name, segment.start, segment.duration, speaker)
         for segment, _, speaker in speech.itertracks(yield_label=True)
     )
 

@@ -17,9 +17,8 @@ from pipeline.voiceprint import LONGEST, SHORTEST, VoiceEncoder
 
 UNIT: Final = SAMPLE_RATE // 2  # samples of new speech that earn a voiceprint
 SCRAP: Final = SAMPLE_RATE // 5  # an island's last bit below this belongs to the unit before it
-OVERLAPPED: Final = (
-    0.6  # probability from which two talk at once: 9 of 10 such frames of readers, 7 of 10 of actors are true
-)
+OVERLAPPED: Final = 0.7  # probability from which two talk at once: whoever is named beneath another is not always
+# right, so that only sure overlaps lower the error
 OVERLAP_STEP: Final = 16 * FRAME  # samples from one window's end to the next, where there is more than a window to hear
 SHORTEST_OVERLAP: Final = 4  # frames; less is more often one voice
 REACH_SECONDS: Final = (

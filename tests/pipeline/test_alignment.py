@@ -95,7 +95,8 @@ def test_a_voice_that_might_be_someone_known_takes_longer() -> None:
     for i in range(round(NEWCOMER_SECONDS * 2)):
         assert {speaker for speaker, _, _ in told(memory)} == {1}
         memory.learn(speech(8 + i / 2, unlike_itself(0.6, 1)))
-    assert told(memory) == [(1, 0.0, 6.0), (2, 8.0, 9.5)]
+    memory.learn(speech(9.5, *(unlike_itself(0.6, 1) for _ in range(3))))
+    assert told(memory) == [(1, 0.0, 6.0), (2, 8.0, 11.0)]
 
 
 def test_one_odd_sound_does_not_make_a_speaker() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pipeline.clustering import APART
+from pipeline.clustering import DISTINCT
 from pipeline.timeline import SAMPLE_RATE
 from pipeline.voiceprint import EMBEDDING_SIZE, SHORTEST, SIZE, VoiceEncoder
 from tests.talkers import HIGH, LOW
@@ -44,4 +44,4 @@ def test_loudness_does_not_matter(encoder: VoiceEncoder) -> None:
 
 def test_one_voice_is_nearer_to_itself_than_to_another_whatever_it_says(encoder: VoiceEncoder) -> None:
     low, low_again, high = encoder.encode([LOW.say(1.6, seed=4), LOW.say(1.6, seed=5), HIGH.say(1.6, seed=4)])
-    assert float(low @ low_again) > 1 - APART > float(low @ high)
+    assert float(low @ low_again) > DISTINCT > float(low @ high)

@@ -87,6 +87,7 @@ def unknown_voice(folder: Path) -> Path:
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("no_ray_left")
 def test_from_clips_to_a_model_that_the_service_loads(
     tmp_path: Path, recipe: Path, monkeypatch: pytest.MonkeyPatch
