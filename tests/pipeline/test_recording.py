@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pytest
 
-from pipeline import recording
+from pipeline import passages
 from pipeline.diarisation.local import LocalDiariser
 from pipeline.emotion import EmotionHead, EmotionModel
 from pipeline.fragments import LONGEST, SHORTEST
-from pipeline.recording import DIARISING, READING, hear, read
+from pipeline.hearing import DIARISING, PLAINLY, READING, Listening, Progress
+from pipeline.recording import hear as hear_sound
+from pipeline.recording import read
+from pipeline.segments import ears_here
+from pipeline.sound import Sound
 from pipeline.timeline import EMOTIONS, SAMPLE_RATE, UNSURE, Timeline, Turn
 from tests.service import Pcm, silence
 from tests.talkers import Said
@@ -35,6 +40,13 @@ class Ear:
 def a_head() -> EmotionHead:
     alone, known = np.random.default_rng(1).standard_normal((2, SIZE + 1, len(EMOTIONS))).astype(np.float32)
     return EmotionHead("test", 0.3, alone, known, (1.0, 1.0))
+
+
+def hear(
+    pcm: Pcm, diariser: LocalDiariser, model: Any, head: EmotionHead, how: Listening = PLAINLY, at_once: int = 1
+) -> Timeline:
+    with Sound([pcm]) as sound:
+        return hear_sound(sound, ears_here(diariser, model, at_once), head, how)
 
 
 def turn(number: int, speaker: int, start: float, end: float) -> Turn:
@@ -105,7 +117,7 @@ def test_the_same_sound_gives_the_same_timeline(
 def test_batches_make_no_difference(
     timeline: Timeline, small_conversation: Talk, monkeypatch: pytest.MonkeyPatch, batch: int
 ) -> None:
-    monkeypatch.setattr(recording, "BATCH", batch)
+    monkeypatch.setattr(passages, "BATCH", batch)
     ear = Ear()
     assert read(small_conversation[0], list(timeline.turns.values()), ear, a_head()) == timeline.readings
     assert max(map(len, ear.batches)) <= batch
@@ -168,13 +180,16 @@ def test_what_is_too_short_to_tell_is_not_read() -> None:
 
 
 def test_progress_goes_step_by_step_up_to_one(small_conversation: Talk, diariser: LocalDiariser) -> None:
-    told: list[tuple[str, float]] = []
-    hear(small_conversation[0], diariser, Ear(), a_head(), lambda step, share: told.append((step, share)))
-    assert [step for step, _ in itertools.groupby(told, key=lambda one: one[0])] == [DIARISING, READING]
+    told: list[Progress] = []
+    how = Listening(on_progress=told.append)
+    timeline = hear(small_conversation[0], diariser, Ear(), a_head(), how)
+    assert [step for step, _ in itertools.groupby(told, key=lambda one: one.step)] == [DIARISING, READING]
     for step in (DIARISING, READING):
-        shares = [share for of, share in told if of == step]
-        assert shares == sorted(shares)
-        assert shares[-1] == 1
+        done = [progress.done for progress in told if progress.step == step]
+        assert done[-1] == pytest.approx(timeline.heard_until, abs=1e-3)
+    shares = [progress.share for progress in told]
+    assert shares == sorted(shares)
+    assert shares[-1] == 1
 
 
 def test_the_shipped_model_hears_a_recording(small_conversation: Talk, diariser: LocalDiariser) -> None:

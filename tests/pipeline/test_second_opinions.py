@@ -198,7 +198,7 @@ def test_where_two_talk_at_once_the_tone_is_withheld_and_the_second_voice_is_the
 
 
 def test_mixed_readings_are_no_part_of_what_a_speaker_sounds_like() -> None:
-    clear = Talk([(0, 6, 0), (6.5, 9, 1), (10, 12, 1)]).until(15).end()
-    mixed = Talk([(0, 6, 0), (6.5, 9, 1), (10, 12, 1)], overlaps=((6.5, 9),)).until(15).end()
+    clear = Talk([(0, 6, 0), (7, 9.5, 1), (10.5, 12.5, 1)]).until(15).end()
+    mixed = Talk([(0, 6, 0), (7, 9.5, 1), (10.5, 12.5, 1)], overlaps=((7, 9.5),)).until(15).end()
     last = [talk.timeline.readings_of(2)[-1].baseline for talk in (clear, mixed)]
     assert last == [2.5, 0]
