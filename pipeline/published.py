@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -17,6 +17,8 @@ from pipeline.timeline import Timeline
 
 SCRIPTS: Final = Path(__file__).parent / "scripts"
 FOLLOW_BLOCK_MS: Final = 5_000  # a reader's wait for the next event before it asks again
+
+Aside = Callable[[Callable[[Sequence[bytes]], Timeline], Sequence[bytes]], Awaitable[Timeline]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,12 +147,15 @@ class Published:
         event = parse(entries[0][1][b"event"]) if entries else None
         return event.heard_until if event and event.type == "session.ended" else None
 
-    async def timeline(self, session: str) -> Timeline:
-        """The conversation as it is known now. Raises `UnknownSession`."""
+    async def timeline(self, session: str, aside: Aside = asyncio.to_thread) -> Timeline:
+        """The conversation as it is known now. Raises `UnknownSession`.
+
+        `aside`: where the work is done, which takes a while for a long one.
+        """
         if not await self._redis.exists(session_key(session)):
             raise UnknownSession(session)
         entries = await self._redis.xrange(session_key(session, "events"))
-        return await asyncio.to_thread(_fold, [fields[b"event"] for _, fields in entries])  # a long one takes a while
+        return await aside(_fold, [fields[b"event"] for _, fields in entries])
 
 
 def _keys(session: str) -> list[str]:

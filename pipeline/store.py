@@ -20,8 +20,8 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import AsyncIterator
-from typing import Final
+from collections.abc import AsyncIterator, Mapping
+from typing import Any, Final
 
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
@@ -50,7 +50,9 @@ from pipeline.session import (
 )
 from pipeline.voices import VoiceStore
 
+UPLOADED: Final = ("job", "notes", "webhook", "deliveries")  # what else there is of a recording that was uploaded
 HINTS: Final = ("min_speakers", "max_speakers", "diariser", "language")
+PROBE, PROBE_MS = "tonetrack:probe", 60_000  # what shows that Redis takes writes
 
 
 def connect(url: str) -> Redis:
@@ -81,9 +83,9 @@ class SessionStore(Published):
             for name in ("append", "claim", "snapshot", "stop")
         )
 
-    async def ping(self) -> None:
-        """Raises `redis.RedisError` while Redis does not answer."""
-        await self._redis.ping()
+    async def check(self) -> None:
+        """Raises `redis.RedisError` while Redis does not answer or refuses writes, as one does that is full."""
+        await self._redis.set(PROBE, "", px=PROBE_MS)
 
     async def create(self, request: SessionRequest) -> NewSession:
         """Open a session.
@@ -109,6 +111,16 @@ class SessionStore(Published):
         await self._redis.pexpire(_key(session.id), self.retention_ms)
         await self.publish(session.id, 0, [SessionStarted(purpose=request.purpose)])
         return session
+
+    async def adopt(self, session: str, known: Mapping[str, Any], hashes: Mapping[Role, str], seconds: float) -> None:
+        """Make an uploaded recording a session of its own, which has ended after so many seconds.
+
+        `known`: name, purpose, created_at and the hints; `hashes`: digests of its keys. What was heard in it is still
+        to be published. Doing so again changes nothing.
+        """
+        over = {"stopped": known["created_at"], "ended": seconds}  # from the beginning, so that nobody can add to it
+        await self._redis.hset(_key(session), mapping=dict(known) | dict(hashes) | over)
+        await self._redis.pexpire(_key(session), self.retention_ms)
 
     async def record(self, session: str) -> SessionRecord:
         """What is known of a session. Raises `UnknownSession`."""
@@ -227,7 +239,11 @@ class SessionStore(Published):
         """Delete all sound of a session that has ended, and the state that held some of it."""
         await self._redis.delete(*(_key(session, suffix) for suffix in (*Codec, "snapshot")))
 
+    async def unpublish(self, recording: str) -> None:
+        """Take back that an uploaded recording is a session: it was cancelled after all."""
+        await self._redis.delete(*(_key(recording, suffix) for suffix in ("", "events", "corrections")))
+
     async def erase(self, session: str) -> int:
         """Delete all that is known of a session; returns how many of its keys there were."""
-        suffixes = ("", *Codec, "snapshot", "events", "corrections")
+        suffixes = ("", *Codec, "snapshot", "events", "corrections", *UPLOADED)
         return int(await self._redis.delete(*(_key(session, suffix) for suffix in suffixes)))

@@ -1,0 +1,389 @@
+"""Uploaded recordings in Redis, from the first byte to the day on which they are erased.
+
+    tonetrack:{ID}:job              hash    what was asked, how far it is, hashed keys, which worker holds it
+    tonetrack:{ID}:notes            hash    what has been heard of it so far, by segment; gone at the end
+    tonetrack:jobs:waiting          zset    recordings by their place in the queue
+    tonetrack:jobs:running          zset    recordings by the Unix second of their worker's last sign of life
+    tonetrack:jobs:dead             zset    recordings that were given up, by when
+    tonetrack:jobs:blobs            zset    recordings with sound in the blob store, by when it is erased at the latest
+    tonetrack:jobs:arriving         zset    recordings whose sound is on its way, by when it last got further
+    tonetrack:owner:HASH            zset    recordings under one key, by when they came
+    tonetrack:owner-known:HASH      string  there as long as a key is known, whether anything is under it or not
+
+Only the first two belong to a recording and share its hash slot; the others are lists of what is there, which whoever
+reads them checks against the recordings themselves. Once a recording is heard it is a session as well, with the same id
+and keys, which has ended (`pipeline.store`).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any, Final
+
+from redis.asyncio import Redis
+
+from pipeline.events import Event
+from pipeline.job import (
+    RUNNING,
+    WAITING,
+    Cancelled,
+    Job,
+    RecordingRequest,
+    State,
+    Superseded,
+    UnknownRecording,
+    Upload,
+)
+from pipeline.keys import digest, same
+from pipeline.published import SCRIPTS, session_key
+from pipeline.session import Role
+from pipeline.store import HINTS, SessionStore
+
+DEAD: Final = "tonetrack:jobs:dead"
+BLOBS: Final = "tonetrack:jobs:blobs"
+ARRIVING: Final = "tonetrack:jobs:arriving"
+ABSENT: Final = 120.0  # s without a byte after which nobody is uploading any more
+PATIENCE: Final = 30 * 86_400.0  # s that a recording may wait to be heard
+
+
+def owner_key(owner: str) -> str:
+    """Where in Redis the recordings under one key are; `owner`: that key's digest."""
+    return f"tonetrack:owner:{owner}"
+
+
+def known_key(owner: str) -> str:
+    """What is there in Redis as long as a key is known; `owner`: that key's digest."""
+    return f"tonetrack:owner-known:{owner}"
+
+
+class JobStore:
+    """Jobs in Redis, and the sessions that they become.
+
+    `retention`: seconds after which a recording is erased, counted from when it is over. `tries`: how often it is begun
+    without getting further before it is given up.
+    """
+
+    def __init__(self, redis: Redis, sessions: SessionStore, retention: float, tries: int = 3) -> None:
+        self._redis: Any = redis
+        self._sessions = sessions
+        self._retention_ms = round(retention * 1000)
+        self._waiting_ms = round((retention + PATIENCE) * 1000)
+        self._tries = tries
+        self._begin, self._report, self._note, self._settle, self._cancel, self._retry, self._lost = (
+            redis.register_script((SCRIPTS / f"job_{name}.lua").read_text())
+            for name in ("begin", "report", "note", "settle", "cancel", "retry", "lost")
+        )
+        self._create = redis.register_script((SCRIPTS / "upload_create.lua").read_text())
+
+    # Coming in
+
+    async def arriving(self, recording: str) -> None:
+        """More of a recording's sound has come; should nobody come back with the rest, it goes."""
+        now = time.time()
+        await self._redis.zadd(ARRIVING, {recording: now})
+        await self._redis.zadd(BLOBS, {recording: now + self._waiting_ms / 1000})
+
+    async def create(
+        self, recording: str, request: RecordingRequest, upload: Upload, key: str, viewer_key: str, secret: str
+    ) -> None:
+        """Take a recording in, whose sound is in the blob store. It is not in the queue yet: see `enqueued`.
+
+        Raises `Superseded` where another attempt to upload it was taken in.
+        """
+        if await self.known(recording):  # before it is listed anew
+            raise Superseded(recording)
+        owner = owner_key(digest(key))
+        now = time.time()
+        while await self._redis.zcount(owner, now, now):  # an instant is a cursor: no two may share one
+            now += 1e-6
+        said = request.model_dump(exclude={"consent", "name", "channels"}, exclude_none=True)
+        fields: dict[str, Any] = {
+            **{name: int(value) if isinstance(value, bool) else value for name, value in said.items()},
+            **upload.model_dump(exclude_none=True),
+            "name": request.name or upload.file or "recording",
+            "channels_as": request.channels,
+            "secret": secret,
+            "created_at": now,
+            "state": State.QUEUED.value,
+            "audio": 1,
+            Role.RECORDER.value: digest(key),
+            Role.VIEWER.value: digest(viewer_key),
+        }
+        await self._redis.zadd(owner, {recording: now})
+        await self._redis.pexpire(owner, self._waiting_ms)
+        await self._redis.set(known_key(digest(key)), 1, px=self._waiting_ms)
+        await self._redis.zadd(WAITING, {recording: now})  # first, so that it waits if this breaks off after the next
+        told = [part for name, value in fields.items() for part in (name, value)]
+        outcome = await self._create(keys=[session_key(recording, "job")], args=[self._waiting_ms, *told])
+        _check(recording, outcome)
+        await self._redis.zrem(ARRIVING, recording)
+
+    async def enqueued(self, recording: str) -> None:
+        """The queue has been told of it."""
+        await self._redis.hset(session_key(recording, "job"), "enqueued", 1)
+
+    async def not_enqueued(self, older_than: float) -> list[str]:
+        """Recordings that have waited for so many seconds without the queue having been told of them."""
+        waiting = await self._redis.zrangebyscore(WAITING, "-inf", time.time() - older_than)
+        async with self._redis.pipeline(transaction=False) as asked:
+            for recording in waiting:
+                asked.hmget(session_key(recording.decode(), "job"), ["state", "enqueued"])
+            known = await asked.execute()
+        standing = {recording.decode(): told for recording, told in zip(waiting, known, strict=True)}
+        queued = State.QUEUED.value.encode()
+        if gone := [recording for recording, (state, _) in standing.items() if state != queued]:
+            await self._redis.zrem(WAITING, *gone)
+        return [recording for recording, (state, enqueued) in standing.items() if state == queued and not enqueued]
+
+    async def workload(self) -> tuple[int, int]:
+        """How many recordings wait, and how many are being heard."""
+        return int(await self._redis.zcard(WAITING)), int(await self._redis.zcard(RUNNING))
+
+    async def laid_aside(self) -> int:
+        """How many recordings were given up."""
+        return int(await self._redis.zcard(DEAD))
+
+    async def memory_ratio(self) -> float | None:
+        """The share of what Redis may hold that is taken, by this and all else; None where nothing bounds it."""
+        told = await self._redis.info("memory")
+        return told["used_memory"] / told["maxmemory"] if told.get("maxmemory") else None
+
+    # Looking
+
+    @property
+    def longest(self) -> float:
+        """Seconds that a recording lives at most, if it waits as long as it may."""
+        return (self._waiting_ms + self._retention_ms) / 1000
+
+    async def known(self, recording: str) -> bool:
+        """Whether there is such a recording."""
+        return bool(await self._redis.exists(session_key(recording, "job")))
+
+    async def role(self, recording: str, key: str) -> Role | None:
+        """What a key allows, or None where it opens nothing. Raises `UnknownRecording`."""
+        hashes = await self._redis.hmget(session_key(recording, "job"), [role.value for role in Role])
+        if hashes[0] is None:
+            raise UnknownRecording(recording)
+        matches = [role for role, stored in zip(Role, hashes, strict=True) if same(stored, key)]
+        return matches[0] if matches else None
+
+    async def job(self, recording: str) -> Job:
+        """All that is known of a recording but what was heard. Raises `UnknownRecording`."""
+        raw = await self._redis.hgetall(session_key(recording, "job"))
+        if not raw:
+            raise UnknownRecording(recording)
+        fields: dict[str, Any] = {name.decode(): value.decode() for name, value in raw.items()}
+        state = State(fields["state"])
+        place = await self._redis.zrank(WAITING, recording) if state is State.QUEUED else None
+        left = await self._redis.pttl(session_key(recording, "job")) / 1000 if state.over else None
+        cancelling = state is State.RUNNING and "cancel" in fields
+        position = None if place is None else place + 1
+        return Job(id=recording, position=position, expires_in=left, cancelling=cancelling, **_known(fields))
+
+    async def known_owner(self, key: str) -> bool:
+        """Whether a key is one under which recordings are uploaded: it outlives them, and every use prolongs that."""
+        owner = digest(key)
+        if await self._redis.set(known_key(owner), 1, px=self._waiting_ms, xx=True):
+            return True
+        return bool(await self._redis.exists(owner_key(owner)))  # of an earlier version
+
+    async def owned(self, key: str, before: float | None, limit: int) -> list[Job]:
+        """Recordings under a key that came before an instant, newest first, at most `limit`."""
+        owner = owner_key(digest(key))
+        await self._redis.pexpire(owner, self._waiting_ms)
+        jobs: list[Job] = []
+        most: str | float = "+inf" if before is None else f"({before!r}"
+        while len(jobs) < limit:
+            entries = await self._redis.zrevrangebyscore(owner, most, "-inf", 0, limit, withscores=True)
+            for entry, score in entries:
+                try:
+                    jobs += [await self.job(entry.decode())]
+                except UnknownRecording:
+                    await self._redis.zrem(owner, entry)
+                most = f"({score!r}"
+            if len(entries) < limit:
+                break
+        return jobs[:limit]
+
+    async def webhook(self, recording: str) -> tuple[str, str]:
+        """Whom to tell what becomes of it, and the secret to sign that with. Raises `UnknownRecording`."""
+        url, secret = await self._redis.hmget(session_key(recording, "job"), ["webhook", "secret"])
+        if secret is None:
+            raise UnknownRecording(recording)
+        return (url or b"").decode(), secret.decode()
+
+    # Hearing
+
+    async def begin(self, recording: str, worker: str) -> str:
+        """Hold a recording as `worker`, a token of its own; returns what to do, see `job_begin.lua`."""
+        args: list[float | str] = [worker, time.time(), self._tries]
+        answer = (await self._begin(keys=[session_key(recording, "job")], args=args)).decode()
+        await self._redis.zrem(WAITING, recording)
+        if answer in ("go on", "cancel", "give up"):
+            await self._redis.zadd(RUNNING, {recording: time.time()})
+        else:
+            await self._settled(recording)  # whoever settled it may have died before this
+        return str(answer)
+
+    async def report(self, recording: str, worker: str, further: bool = False, **fields: float | str) -> None:
+        """Write down how far a recording is, which is a sign of life, too.
+
+        `further`: it got further than ever. Raises `Cancelled`, `Superseded` and `UnknownRecording`.
+        """
+        told = [part for name, value in fields.items() for part in (name, value)]
+        outcome = await self._report(keys=[session_key(recording, "job")], args=[worker, int(further), *told])
+        _check(recording, outcome)
+        await self._redis.zadd(RUNNING, {recording: time.time()})
+
+    async def note(self, recording: str, worker: str, key: str, value: bytes) -> None:
+        """Keep what was heard of a segment, while the recording is the worker's."""
+        keys = [session_key(recording, "job"), session_key(recording, "notes")]
+        await self._note(keys=keys, args=[worker, key, value, self._waiting_ms])
+
+    async def noted(self, recording: str, key: str) -> bytes | None:
+        """What was heard of a segment, or None."""
+        value: bytes | None = await self._redis.hget(session_key(recording, "notes"), key)
+        return value
+
+    async def adopt(self, recording: str, seconds: float) -> None:
+        """Make a recording of so many seconds a session. Nothing of it is shown before the job is done."""
+        job = await self.job(recording)
+        known = job.model_dump(include={"name", "purpose", "created_at", *HINTS}, exclude_none=True)
+        digests = await self._redis.hmget(session_key(recording, "job"), [role.value for role in Role])
+        hashes = {role: value.decode() for role, value in zip(Role, digests, strict=True)}
+        await self._sessions.adopt(recording, known, hashes, seconds)
+        state = await self._redis.hget(session_key(recording, "job"), "state")
+        if state not in (State.RUNNING.value.encode(), State.DONE.value.encode()):  # erased or cancelled meanwhile
+            await self.forget_heard(recording)
+            raise UnknownRecording(recording) if state is None else Superseded(recording)
+
+    async def publish(self, recording: str, number: int, events: Sequence[Event]) -> None:
+        """Publish a piece of what was heard, see `Heard.told`: once, however often that piece is published."""
+        await self._sessions.publish(recording, number, events)
+
+    async def settle(self, recording: str, worker: str, state: State, **fields: float | str) -> None:
+        """End a job. Raises `Cancelled`, `Superseded` and `UnknownRecording`."""
+        told = [part for name, value in fields.items() for part in (name, value)]
+        args: list[float | str] = [worker, state.value, time.time(), self._retention_ms, *told]
+        outcome = await self._settle(keys=[session_key(recording, "job")], args=args)
+        _check(recording, outcome)
+        await self._settled(recording)
+
+    async def _settled(self, recording: str) -> None:
+        """What follows from a job's being over; it may follow twice."""
+        await self._redis.zrem(RUNNING, recording)
+        await self._redis.delete(session_key(recording, "notes"))
+        state, audio, retryable, finished_at = await self._redis.hmget(
+            session_key(recording, "job"), ["state", "audio", "retryable", "finished_at"]
+        )
+        if state is None or finished_at is None:  # erased, or sent again
+            return
+        if state != State.DONE.value.encode():
+            await self.forget_heard(recording)
+        if retryable == b"1":
+            await self._redis.zadd(DEAD, {recording: float(finished_at)})
+        if audio == b"1":
+            await self._redis.zadd(BLOBS, {recording: float(finished_at) + self._retention_ms / 1000})
+
+    async def lost(self, older_than: float) -> list[str]:
+        """Take recordings from workers that have given no sign of life for so many seconds; they wait again.
+
+        The queue is still to be told of them: see `enqueued`.
+        """
+        waiting = []
+        for entry in await self._redis.zrangebyscore(RUNNING, "-inf", time.time() - older_than):
+            recording = entry.decode()
+            if await self._lost(keys=[session_key(recording, "job")]) == b"ok":
+                await self._redis.zadd(WAITING, {recording: time.time()})
+                waiting.append(recording)
+            await self._redis.zrem(RUNNING, recording)
+        return waiting
+
+    async def forget_heard(self, recording: str) -> None:
+        """What was published of it goes; the job stays."""
+        await self._sessions.unpublish(recording)
+
+    # What people want
+
+    async def cancel(self, recording: str) -> State:
+        """Have it heard no more; returns the state that it was in. Raises `UnknownRecording`."""
+        args: list[float | str] = [time.time(), self._retention_ms]
+        outcome = (await self._cancel(keys=[session_key(recording, "job")], args=args)).decode()
+        if outcome == "unknown":
+            raise UnknownRecording(recording)
+        await self._redis.zrem(WAITING, recording)
+        if outcome == State.QUEUED.value:
+            await self._settled(recording)
+        return State(outcome)
+
+    async def retry(self, recording: str) -> None:
+        """Let what was given up be begun again. Raises `UnknownRecording`, and `ValueError` where it was not."""
+        outcome = (await self._retry(keys=[session_key(recording, "job")], args=[self._waiting_ms])).decode()
+        if outcome == "unknown":
+            raise UnknownRecording(recording)
+        if outcome != "ok":
+            raise ValueError(f"Only what was given up can be sent again; this recording is {outcome}.")
+        await self._redis.zrem(DEAD, recording)
+        await self._redis.zadd(BLOBS, {recording: time.time() + self._waiting_ms / 1000})
+        await self._redis.zadd(WAITING, {recording: time.time()})
+
+    async def given_up(self) -> list[Job]:
+        """All recordings that were given up and can be sent again, the oldest first."""
+        jobs = []
+        for entry in await self._redis.zrange(DEAD, 0, -1):
+            try:
+                job = await self.job(entry.decode())
+            except UnknownRecording:
+                job = None
+            if job and job.retryable:
+                jobs.append(job)
+            else:
+                await self._redis.zrem(DEAD, entry)
+        return jobs
+
+    async def erase(self, recording: str) -> None:
+        """Forget all but the sound, which is the blob store's."""
+        owner = await self._redis.hget(session_key(recording, "job"), Role.RECORDER.value)
+        await self._sessions.erase(recording)
+        for key in (WAITING, RUNNING, DEAD, ARRIVING):
+            await self._redis.zrem(key, recording)
+        if owner:
+            await self._redis.zrem(owner_key(owner.decode()), recording)
+
+    # The sound
+
+    async def without_sound(self, recording: str) -> None:
+        """Its sound has been erased."""
+        key = session_key(recording, "job")
+        if await self._redis.exists(key):
+            await self._redis.hset(key, "audio", 0)
+        await self._redis.zrem(BLOBS, recording)
+
+    async def due_blobs(self) -> list[str]:
+        """Recordings whose sound has to go: its time is over, or there is no such recording any more."""
+        now, due = time.time(), []
+        await self._redis.zremrangebyscore(ARRIVING, "-inf", now - ABSENT)
+        for entry, erase_at in await self._redis.zrange(BLOBS, 0, -1, withscores=True):
+            recording = entry.decode()
+            # Asked in this order: what arrives becomes a job first, and only then arrives no more.
+            arrives = await self._redis.zscore(ARRIVING, entry) is not None
+            wanted = arrives or await self._redis.exists(session_key(recording, "job"))
+            if erase_at <= now or not wanted:
+                due.append(recording)
+        return due
+
+
+def _check(recording: str, outcome: bytes) -> None:
+    match outcome:
+        case b"unknown":
+            raise UnknownRecording(recording)
+        case b"superseded":
+            raise Superseded(recording)
+        case b"cancel":
+            raise Cancelled(recording)
+
+
+def _known(fields: dict[str, Any]) -> dict[str, Any]:
+    """The fields of the hash that a `Job` shows."""
+    return {name: value for name, value in fields.items() if name in Job.model_fields and value != ""}

@@ -1,0 +1,157 @@
+"""What is logged, line by line."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from pydantic import BaseModel
+from redis import Redis
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import RedisError
+
+from pipeline.blobs import BlobTrouble
+from pipeline.logs import Form, Formatter, about, trace, why
+from tests.service import free_port
+
+SECRET = "a-secret-that-nobody-may-read"
+
+
+def logged(form: Form, work: Callable[[logging.Logger], object]) -> str:
+    """What is logged by a thread of its own."""
+    lines: list[str] = []
+    formatter = Formatter(form, "test")
+
+    class Handler(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            lines.append(formatter.format(record))
+
+    logger = logging.Logger("test")
+    logger.addHandler(Handler())
+    thread = threading.Thread(target=work, args=[logger])
+    thread.start()
+    thread.join()
+    (line,) = lines
+    return line
+
+
+def test_a_line_of_json_says_what_it_is_about() -> None:
+    def work(logger: logging.Logger) -> None:
+        about(session="12ab")
+        logger.warning("goes on\nwith %d", 3, extra={"request_id": "r-1"})
+
+    line = json.loads(logged("json", work))
+    assert line.pop("time").endswith("+00:00")
+    assert line == {
+        "level": "WARNING",
+        "part": "test",
+        "logger": "test",
+        "session": "12ab",
+        "request_id": "r-1",
+        "message": "goes on\nwith 3",
+    }
+
+
+def test_a_line_of_text_says_it_too() -> None:
+    def work(logger: logging.Logger) -> None:
+        about(recording="12ab")
+        logger.info("over: done")
+
+    line = logged("text", work)
+    assert line.startswith("INFO 20")
+    assert line.endswith(" test -- recording 12ab: over: done")
+
+
+def test_tasks_inherit_what_they_are_about_and_keep_it_to_themselves() -> None:
+    async def work(logger: logging.Logger) -> None:
+        async def one(session: str) -> None:
+            about(session=session)
+            await asyncio.sleep(0.01)
+            if session == "1":
+                await asyncio.create_task(beneath())
+
+        async def beneath() -> None:
+            logger.info("beneath")
+
+        await asyncio.gather(one("1"), one("2"))
+
+    assert json.loads(logged("json", lambda logger: asyncio.run(work(logger))))["session"] == "1"
+
+
+class Told(BaseModel):
+    number: int
+
+
+def refused_by_pydantic() -> None:
+    Told.model_validate({"number": SECRET})
+
+
+def refused_by_redis() -> None:
+    error = RedisError("OOM command not allowed")
+    Redis().pipeline().annotate_exception(error, 1, ["XADD", "journal", SECRET])
+    assert SECRET in str(error)
+    raise error
+
+
+def of_a_mistake() -> None:
+    spoken = SECRET
+    {}[spoken]
+
+
+def caused() -> None:
+    try:
+        of_a_mistake()
+    except KeyError as error:
+        raise ValueError(f"no {SECRET}") from error
+
+
+@pytest.mark.parametrize("form", ["json", "text"])
+@pytest.mark.parametrize("goes_wrong", [refused_by_pydantic, refused_by_redis, of_a_mistake, caused])
+def test_an_error_tells_its_kind_and_place_and_not_what_it_was_about(
+    goes_wrong: Callable[[], None], form: Form
+) -> None:
+    def work(logger: logging.Logger) -> None:
+        try:
+            goes_wrong()
+        except Exception:
+            logger.exception("it went wrong")
+
+    line = logged(form, work)
+    assert SECRET not in line
+    assert goes_wrong.__name__ in line
+    assert "Error" in line
+
+
+def test_causes_come_first_as_python_tells_them() -> None:
+    with pytest.raises(ValueError, match="no") as caught:
+        caused()
+    told = trace(caught.value)
+    assert told.index("KeyError") < told.index("ValueError")
+    assert "of_a_mistake" in told
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (BlobTrouble("The blob store is away."), "pipeline.blobs.BlobTrouble: The blob store is away."),
+        (RedisConnectionError("Error 111 connecting"), "redis.exceptions.ConnectionError: Error 111 connecting"),
+        (FileNotFoundError(2, "No such file"), "FileNotFoundError: [Errno 2] No such file"),
+        (TimeoutError(), "TimeoutError"),
+        (ValueError(SECRET), "ValueError"),
+        (None, "NoneType"),
+    ],
+)
+def test_what_may_be_told_is_told(error: Any, told: str) -> None:
+    assert why(error) == told
+
+
+def test_a_password_is_no_part_of_what_redis_says() -> None:
+    with pytest.raises(RedisConnectionError) as caught:
+        Redis.from_url(f"redis://:{SECRET}@127.0.0.1:{free_port()}").ping()
+    assert "127.0.0.1" in why(caught.value)
+    assert SECRET not in why(caught.value)
