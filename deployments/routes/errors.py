@@ -2,21 +2,42 @@
 
 from __future__ import annotations
 
+import logging
+
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from redis.exceptions import RedisError
 
+from pipeline.blobs import BlobTrouble
 from pipeline.corrections import UnknownSpeaker
+from pipeline.job import UnknownRecording
+from pipeline.logs import why
 from pipeline.session import OutOfStep, UnknownSession
 from pipeline.voices import UnknownVoice, WrongVoiceKey
 
+logger = logging.getLogger("ray.serve")
+
 UNKNOWN = "There is no such session: it was never created, has expired, or was erased."
+UNKNOWN_RECORDING = "There is no such recording: it was never uploaded, has expired, or was erased."
 UNKNOWN_VOICE = "There is no such voice: it was never enrolled, has expired, or was erased."
 
 
 async def _unknown_session(_: Request, __: Exception) -> JSONResponse:
     return JSONResponse({"detail": UNKNOWN}, 404)
+
+
+async def _unknown_recording(_: Request, __: Exception) -> JSONResponse:
+    return JSONResponse({"detail": UNKNOWN_RECORDING}, 404)
+
+
+async def _blobs_away(_: Request, error: Exception) -> JSONResponse:
+    logger.error("%s", error)
+    return JSONResponse(
+        {"detail": "The place where sound is kept does not answer. Nothing is lost; try again shortly."},
+        503,
+        {"Retry-After": "10"},
+    )
 
 
 async def _unknown_speaker(_: Request, error: Exception) -> JSONResponse:
@@ -46,7 +67,8 @@ async def _not_understood(_: Request, error: Exception) -> JSONResponse:
     return JSONResponse({"detail": "; ".join(sentences).strip(": ")}, 422)
 
 
-async def _store_away(_: Request, __: Exception) -> JSONResponse:
+async def _store_away(_: Request, error: Exception) -> JSONResponse:
+    logger.warning("Redis: %s", why(error))
     return JSONResponse(
         {"detail": "The store (Redis) does not answer. Nothing is lost; try again shortly."},
         503,
@@ -57,6 +79,8 @@ async def _store_away(_: Request, __: Exception) -> JSONResponse:
 def explain_errors(api: FastAPI) -> None:
     """Teach an application to answer with them."""
     api.add_exception_handler(UnknownSession, _unknown_session)
+    api.add_exception_handler(UnknownRecording, _unknown_recording)
+    api.add_exception_handler(BlobTrouble, _blobs_away)
     api.add_exception_handler(UnknownSpeaker, _unknown_speaker)
     api.add_exception_handler(UnknownVoice, _unknown_voice)
     api.add_exception_handler(WrongVoiceKey, _wrong_voice_key)

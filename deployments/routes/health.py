@@ -1,32 +1,29 @@
-"""Whether this replica lives, and whether it can serve."""
+"""Whether this replica lives, and whether it can take a new conversation."""
 
 from __future__ import annotations
 
-import asyncio
+from typing import cast
 
-from fastapi import APIRouter, HTTPException
-from redis.exceptions import RedisError
+from fastapi import APIRouter, Request, Response
 
-from deployments.routes.access import TheContext
+from deployments.readiness import Readiness
 
 router = APIRouter(tags=["health"])
 
 
 @router.get("/healthz")
 async def alive() -> dict[str, str]:
-    """The process answers."""
+    """This replica's event loop answers."""
     return {"status": "alive"}
 
 
-@router.get("/readyz")
-async def ready(context: TheContext) -> dict[str, str]:
-    """Redis answers and the session actors are up; 503 with the reason where not."""
-    try:
-        async with asyncio.timeout(3):
-            await context.store.ping()
-            await context.pool.ready()
-    except RedisError as error:
-        raise HTTPException(503, f"Redis does not answer: {error}") from error
-    except TimeoutError as error:
-        raise HTTPException(503, "The session actors are not up yet.") from error
-    return {"status": "ready"}
+@router.get("/readyz", responses={503: {"description": "A part that live talk needs is failing; `parts` says which."}})
+async def ready(request: Request, response: Response) -> dict[str, str | dict[str, str]]:
+    """Redis takes writes, all session actors answer, the diariser and the emotion recogniser have a healthy replica.
+
+    503 where one of these is not so. What live talk does not need (the blob store, the queue and its workers) may be
+    "degraded" in a replica that is ready: one bucket that hiccups must not take away every place to talk.
+    """
+    found = await cast(Readiness, request.app.state.readiness).find()
+    response.status_code = 200 if found.ready else 503
+    return {"status": "ready" if found.ready else "not ready", "parts": found.parts}

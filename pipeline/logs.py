@@ -1,0 +1,95 @@
+"""What is logged: as text for people, or as JSON for whatever collects it, a line an event.
+
+A line about a session or a recording carries its id. No line holds sound, words, names or keys. What an error says may:
+Redis repeats the command that it refuses, pydantic the value. So of an error its kind is logged and where it came from,
+and its words only where they are our own, or the system's on a connection or a file.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import traceback
+from collections.abc import Mapping
+from contextvars import ContextVar
+from datetime import UTC, datetime
+from types import MappingProxyType
+from typing import Any, Final, Literal
+
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+Form = Literal["text", "json"]
+
+SERVE: Final = "ray.serve"  # Ray Serve's logger, and the deployments'
+_about: ContextVar[Mapping[str, str]] = ContextVar("about", default=MappingProxyType({}))
+
+
+class Plain(Exception):
+    """An error whose words are ours and hold nothing of anybody's: they may be logged."""
+
+
+def about(**ids: str) -> None:
+    """From here on, what this task or thread logs, and the tasks that it begins, is about a session or recording."""
+    _about.set(MappingProxyType({**_about.get(), **ids}))
+
+
+def why(error: BaseException | None) -> str:
+    """The kind of an error, and what it says where that may be logged."""
+    kind = f"{type(error).__module__}.{type(error).__qualname__}".removeprefix("builtins.")
+    systems = isinstance(error, OSError) and type(error).__module__ == "builtins"
+    said = str(error) if systems or isinstance(error, Plain | RedisConnectionError | RedisTimeoutError) else ""
+    return f"{kind}: {said}" if said else kind
+
+
+def trace(error: BaseException) -> str:
+    """Where an error came from and what had caused it, as Python prints it but for the words."""
+    seen: list[BaseException] = []
+    link: BaseException | None = error
+    while link and link not in seen:
+        seen.append(link)
+        link = link.__cause__ or (None if link.__suppress_context__ else link.__context__)
+    return "\n".join("".join(traceback.format_tb(one.__traceback__)) + why(one) for one in reversed(seen))
+
+
+class Formatter(logging.Formatter):
+    """`part`: of the service, whose process this is."""
+
+    def __init__(self, form: Form, part: str) -> None:
+        super().__init__()
+        self._form = form
+        self._part = part
+
+    def format(self, record: logging.LogRecord) -> str:
+        """A line; as text, more of them where there is an error."""
+        record.message = record.getMessage()
+        error = record.exc_info[1] if record.exc_info else None
+        told = trace(error) if error else ""
+        at = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
+        if self._form == "text":
+            ids = "".join(f"{kind} {value}: " for kind, value in _about.get().items())
+            line = f"{record.levelname} {at} {self._part} -- {ids}{record.message}"
+            return f"{line}\n{told}" if told else line
+        line_of: dict[str, Any] = {"time": at, "level": record.levelname, "part": self._part, "logger": record.name}
+        line_of |= _about.get()
+        if request := getattr(record, "request_id", None):  # Serve's filter has put it there
+            line_of["request_id"] = request
+        line_of["message"] = record.message
+        if told:
+            line_of["error"] = told
+        return json.dumps(line_of)
+
+
+def speak(part: str, form: Form, level: str) -> None:
+    """Have this process log so, Serve's own lines included. Libraries are heard from warnings on.
+
+    To be called when Serve has set up its handlers: when a deployment or an actor is made.
+    """
+    formatter = Formatter(form, part)
+    own = logging.StreamHandler()
+    own.setFormatter(formatter)
+    logging.basicConfig(level=logging.WARNING, handlers=[own])
+    serve = logging.getLogger(SERVE)
+    serve.setLevel(level)
+    for handler in serve.handlers:
+        getattr(handler, "target", handler).setFormatter(formatter)  # its file is behind a buffer
