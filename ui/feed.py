@@ -13,6 +13,7 @@ from functools import cache
 from pydantic import ValidationError
 from redis.exceptions import RedisError
 
+from pipeline import tasks
 from pipeline.events import (
     Event,
     HopHeard,
@@ -24,6 +25,7 @@ from pipeline.events import (
     Warned,
     WordsHeard,
 )
+from pipeline.logs import about, why
 from pipeline.session import SessionRecord, UnknownSession
 from pipeline.store import SessionStore, connect
 from pipeline.timeline import EmotionReading, Timeline, Turn
@@ -31,7 +33,6 @@ from ui.settings import PageSettings
 
 RECORD_SECONDS = 15  # how often the time of erasure is asked for
 RETRY_SECONDS = 1.0
-CANCEL_SECONDS = 0.2
 WARNING_SECONDS = 20.0  # how long a warning stays in sight
 LIVE_SECONDS = 6.0  # silence of the stream after which a session no longer counts as live
 
@@ -161,12 +162,7 @@ class Feed:
 
     async def close(self) -> None:
         """Stop reading."""
-        running = {task for task in self._tasks if not task.done()}
-        while running:
-            for task in running:
-                task.cancel()
-            # redis-py may swallow a cancellation that comes at a bad moment (redis/redis-py#2028): ask until heard.
-            _, running = await asyncio.wait(running, timeout=CANCEL_SECONDS)
+        await tasks.end(*self._tasks)
 
     def subscribe(self, listener: Listener) -> None:
         """Tell a listener of every change from now on."""
@@ -201,6 +197,7 @@ class Feed:
         self._tell(changes)
 
     async def _read(self) -> None:
+        about(session=self.session)
         while True:
             try:
                 # What there is comes in one piece, so that views draw the past once and not as it was lived.
@@ -213,12 +210,12 @@ class Feed:
                 self.forget()
                 return
             except ValidationError:
-                log.warning("session %s holds events of an unknown version", self.session)
+                log.warning("it holds events of an unknown version")
                 self.trouble = "This session was recorded by a newer version of ToneTrack, which this page cannot read."
                 self._tell(Changes())
                 return
             except RedisError as error:
-                log.warning("reading session %s: %s", self.session, error)
+                log.warning("cannot be read: %s", why(error))
                 self.trouble = "The store does not answer at the moment. The page goes on by itself when it does."
                 self._tell(Changes())
                 await asyncio.sleep(RETRY_SECONDS)

@@ -10,17 +10,21 @@ from typing import Any
 
 from bokeh.document import Document
 from bokeh.events import Event, MouseWheel, PanStart, Tap
+from bokeh.layouts import column
 from pydantic import ValidationError, validate_call
 from redis.exceptions import RedisError
 
+from pipeline.logs import why
 from pipeline.session import PURPOSES, Role, SessionRequest, UnknownSession
 from pipeline.timeline import Timeline, Turn
 from ui.bridge import Bridge
 from ui.feed import Changes, Feed, Hub
 from ui.palette import DARK, LIGHT
-from ui.summary import beside, cards, read_aloud, sentence
+from ui.shares import in_a_sentence, people, whole_cards
+from ui.summary import Card, beside, cards, read_aloud, sentence
 from ui.transcript import lines
 from ui.views.moods import Moods
+from ui.views.places import Places
 from ui.views.probabilities import Probabilities
 from ui.views.ribbons import Ribbons
 from ui.views.window import Window
@@ -41,6 +45,8 @@ class Page:
         self.ribbons = Ribbons(self.window)
         self.probabilities = Probabilities(self.window)
         self.moods = Moods()
+        self.places = Places()  # in place of the mood map's trails, once the conversation is over
+        self.map = column(self.moods.figure, name="moods", sizing_mode="stretch_width")
         self.feed: Feed | None = None
         self.role: Role | None = None
         self.refusal = ""  # why the session is not shown: "unknown" or "denied"
@@ -48,12 +54,14 @@ class Page:
         self.turn: int | None = None
         self._dark = False
         self._reveal: Turn | None = None
+        self._whole: tuple[list[Card], str] | None = None  # what is said of a conversation that is over
         self._pending = Changes(rewritten=True)
         self._dirty = asyncio.Event()
         self._opening = asyncio.Lock()  # one at a time, so that no feed is joined twice and left once
         self._tasks: set[asyncio.Task[None]] = set()
         self._commands: dict[str, Callable[..., Awaitable[None]]] = {
             "open": self._open,
+            "leave": self._leave_session,
             "create": self._create,
             "erase": self._erase,
             "select": self._select,
@@ -73,15 +81,17 @@ class Page:
         self.document.template_variables.update(
             api_url=settings.api_url, api_port=settings.port, api_source=settings.api_source, purposes=PURPOSES
         )
-        for figure in (self.ribbons.figure, self.probabilities.figure, self.moods.figure):
-            self.document.add_root(figure)
+        # Bokeh listens for those events alone that a model has when it joins the document.
+        self.ribbons.figure.on_event(Tap, self._tapped)
+        self.ribbons.figure.on_event(MouseWheel, self._roam)
+        for figure in (self.ribbons.figure, self.probabilities.figure):
+            figure.on_event(PanStart, self._roam)
+        self.places.figure.height = self.moods.figure.height
+        for root in (self.ribbons.figure, self.probabilities.figure, self.map):
+            self.document.add_root(root)
         self.document.add_root(self.bridge)
         self._paint()
         self.bridge.on_change("command", lambda _attr, _old, new: self._spawn(self._obey(new)))
-        self.ribbons.figure.on_event(Tap, self._tapped)
-        for figure in (self.ribbons.figure, self.probabilities.figure):
-            figure.on_event(PanStart, self._roam)
-        self.ribbons.figure.on_event(MouseWheel, self._roam)
         self.document.on_session_destroyed(self._leave)
 
     # What the browser asks for
@@ -100,13 +110,15 @@ class Page:
             log.warning("command %s came with wrong arguments", name)
             self._answer(number, "trouble", message="The page was misunderstood. Please reload it.")
         except RedisError as error:
-            log.warning("command %s: %s", name, error)
+            log.warning("command %s: %s", name, why(error))
             then = "The page tries again by itself." if name == "open" else "Please try again."
             self._answer(number, "trouble", message=f"The store does not answer at the moment. {then}")
 
     async def _open(self, number: int, session: str, key: str) -> None:
         """Show a session to whoever holds one of its keys."""
         async with self._opening:
+            if self.feed is None or self.feed.session != session:
+                self.window.reset()
             self._close_feed()
             try:
                 self.role = await self.hub.store.role(session, key)
@@ -118,6 +130,15 @@ class Page:
                 self.feed = self.hub.join(session, self._changed)
         self._changed(Changes(rewritten=True))
         self._answer(number, "opened")
+
+    async def _leave_session(self, number: int) -> None:
+        """Show no session any more."""
+        async with self._opening:
+            self._close_feed()
+            self.window.reset()
+            self.refusal = ""
+        self._changed(Changes(rewritten=True))
+        self._answer(number, "left")
 
     async def _create(
         self, number: int, purpose: str, consent: bool, name: str = "", people: int | None = None
@@ -149,15 +170,15 @@ class Page:
     async def _select(self, number: int, speaker: int) -> None:
         self._choose(speaker)
 
-    async def _step(self, number: int, by: int) -> None:
-        """Go to the next or previous turn, and say what it holds."""
-        turn = beside(self.feed.timeline, self.turn, by) if self.feed else None
+    async def _step(self, number: int, by: int, at: float | None = None) -> None:
+        """Go to the next or previous turn, and say what it holds; `at`: from there on, where something plays."""
+        turn = beside(self.feed.timeline, self.turn, by, at) if self.feed else None
         if self.feed is None or turn is None:
             self._answer(number, "announce", text="")
             return
         self.turn, self._reveal = turn.id, turn
         self._choose(turn.speaker)
-        self._answer(number, "announce", text=read_aloud(turn, self.feed.timeline))
+        self._answer(number, "announce", text=read_aloud(turn, self.feed.timeline), start=turn.start)
 
     async def _view(self, number: int, mode: str) -> None:
         """Follow the conversation, or show all of it."""
@@ -202,12 +223,14 @@ class Page:
         self._paint()
         if self.feed is not None:
             self._draw_timeline(self.feed.timeline, changes)
+        else:
+            self.bridge.update(people="[]", said="[]", summary="")
         self.bridge.session = json.dumps(self.session_state())
 
     def _draw_timeline(self, timeline: Timeline, changes: Changes) -> None:
-        people = cards(timeline, self.feed.recognised if self.feed else ())
+        shown, summary = self._people(timeline, changes)
         self.selected = changes.now_called(self.selected)
-        self._follow_speaker([card.speaker for card in people if card.speaking], [card.speaker for card in people])
+        self._follow_speaker([card.speaker for card in shown if card.speaking], [card.speaker for card in shown])
         self.window.move(timeline.heard_until, timeline.ended)
         if self._reveal is not None:
             self.window.show(self._reveal.start, self._reveal.end)
@@ -215,11 +238,32 @@ class Page:
         self.ribbons.draw(timeline, changes, self.selected)
         self.ribbons.choose(timeline.turns.get(self.turn) if self.turn is not None else None)
         self.probabilities.draw(timeline, changes, self.selected)
-        self.moods.draw(timeline, self.selected)
+        self._draw_map(timeline, changes)
         if changes.words or changes.rewritten:
             self.bridge.said = json.dumps([line.model_dump() for line in lines(timeline)])
-        self.bridge.people = json.dumps([card.model_dump() for card in people])
-        self.bridge.summary = sentence(people)
+        self.bridge.people = json.dumps([card.model_dump() for card in shown])
+        self.bridge.summary = summary
+
+    def _people(self, timeline: Timeline, changes: Changes) -> tuple[list[Card], str]:
+        """A card a speaker, and who sounds how in a sentence: now or, once it is over, in all of the conversation."""
+        recognised = self.feed.recognised if self.feed else ()
+        if not timeline.ended:
+            self._whole = None
+            now = cards(timeline, recognised)
+            return now, sentence(now)
+        if self._whole is None or changes != Changes():
+            self._whole = whole_cards(timeline, recognised), in_a_sentence(people(timeline))
+        return self._whole
+
+    def _draw_map(self, timeline: Timeline, changes: Changes) -> None:
+        figure = self.places.figure if timeline.ended else self.moods.figure
+        shown = self.map.children == [figure]
+        if not timeline.ended:
+            self.moods.draw(timeline, self.selected)
+        elif not shown or changes != Changes():
+            self.places.draw(timeline)
+        if not shown:  # swapped, for a figure that was hidden at first paints a strip of itself that stays
+            self.map.children = [figure]
 
     def session_state(self) -> dict[str, Any]:
         """What the page around the plots shows of the session."""
@@ -261,7 +305,7 @@ class Page:
         if self.document.theme is palette.theme():
             return
         self.document.theme = palette.theme()
-        for view in (self.ribbons, self.probabilities, self.moods):
+        for view in (self.ribbons, self.probabilities, self.moods, self.places):
             view.paint(palette)
 
     def _choose(self, speaker: int) -> None:

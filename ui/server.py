@@ -14,6 +14,7 @@ from tornado.httputil import HTTPHeaders
 from tornado.ioloop import IOLoop
 from tornado.web import OutputTransform, RequestHandler, StaticFileHandler
 
+from pipeline.logs import speak
 from ui.feed import hub
 from ui.settings import PageSettings
 
@@ -99,10 +100,11 @@ async def run(settings: PageSettings) -> None:
 
 def main() -> None:
     """The command line's entry."""
-    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(name)s %(levelname)s %(message)s")
+    settings = PageSettings()
+    speak("page", settings.log_format, "WARNING")
     # It warns of each message for a browser that has just left; such a document is dropped seconds later.
     logging.getLogger("bokeh.server.views.ws").setLevel(logging.ERROR)
-    asyncio.run(run(PageSettings()))
+    asyncio.run(run(settings))
 
 
 if __name__ == "__main__":

@@ -8,6 +8,8 @@ from urllib.parse import urlsplit
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from pipeline.logs import Form
+
 
 class PageSettings(BaseSettings):
     """The `TONETRACK_*` variables that concern the page."""
@@ -23,6 +25,7 @@ class PageSettings(BaseSettings):
         "local", description="who tells speakers apart, unless a session says otherwise"
     )
     retention: float = Field(86_400, gt=0, description="seconds without use after which a session is erased")
+    log_format: Form = Field("text", description="text, or json: an object a line, for what collects logs")
 
     @property
     def api_source(self) -> str:

@@ -14,6 +14,7 @@ AT_ONCE = "two talk at once"
 UNTOLD = "whose tone it is cannot be told"
 BENEATH = "talks beneath another"
 SHORT_NAME = 14  # letters of a name that lanes and dots have room for
+JUST_BEGUN = 1.0  # seconds into a turn in which the step back leads to the one before
 
 
 class Card(BaseModel):
@@ -23,9 +24,11 @@ class Card(BaseModel):
     name: str
     given: str = ""  # the name that somebody gave; empty while it is but a number
     recognised: bool = False  # the name is an enrolled voice's
+    whole: bool = False  # said of the whole conversation, which is over, and not of the newest reading: `ui.shares`
     label: str = ""  # of the newest reading that tells a tone; empty before the first
     sounds: str = "listening"
     confidence: float = 0.0
+    portion: str = ""  # of the time that they talked, in which they sounded like that; of the whole only
     seconds: float = 0.0
     share: float = 0.0
     speaking: bool = False
@@ -58,9 +61,10 @@ def basis(reading: EmotionReading) -> str:
 
 
 def clock(seconds: float) -> str:
-    """Session time as m:ss."""
-    whole = int(seconds)
-    return f"{whole // 60}:{whole % 60:02d}"
+    """Session time as m:ss, from an hour on as h:mm:ss."""
+    minutes, rest = divmod(int(seconds), 60)
+    hours, beyond = divmod(minutes, 60)
+    return f"{hours}:{beyond:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
 
 
 def cards(timeline: Timeline, recognised: Collection[int] = ()) -> list[Card]:
@@ -147,11 +151,18 @@ def _how(turn: Turn, timeline: Timeline) -> str:
     return f"{mostly}{sounds(label)}"
 
 
-def beside(timeline: Timeline, current: int | None, step: int) -> Turn | None:
-    """The turn before or after the current one in order of time; without a current one, the last or first."""
+def beside(timeline: Timeline, current: int | None, step: int, at: float | None = None) -> Turn | None:
+    """The turn before or after the current one in order of time; without a current one, the last or first.
+
+    `at`: an instant to go on from, where that is not the current turn's; what has only just begun is then no way back.
+    """
     turns = sorted(timeline.turns.values(), key=lambda turn: (turn.start, turn.id))
     if not turns:
         return None
+    if at is not None:
+        earlier = [turn for turn in turns if turn.start < at - JUST_BEGUN]
+        later = [turn for turn in turns if turn.start > at]
+        return (later or turns[-1:])[0] if step > 0 else (earlier or turns[:1])[-1]
     ids = [turn.id for turn in turns]
     if current not in ids:
         return turns[0] if step > 0 else turns[-1]

@@ -143,7 +143,8 @@ class Backend:
         await line.send(json.dumps(welcome))
         async for message in line:
             if isinstance(message, bytes):
-                await self._take(line, session, message)
+                if not await self._take(line, session, message):
+                    return
             elif json.loads(message)["type"] == "ping":
                 await line.send('{"type": "pong"}')
             elif json.loads(message)["type"] == "stop":
@@ -156,12 +157,13 @@ class Backend:
             return 4404, "unknown session"
         return None if role is Role.RECORDER else (4401, "wrong key")
 
-    async def _take(self, line: ServerConnection, session: str, message: bytes) -> None:
+    async def _take(self, line: ServerConnection, session: str, message: bytes) -> bool:
+        """Take a frame in; False where the line is broken, whatever has come over it besides."""
         number, payload = int.from_bytes(message[:4]), message[4:]
         if number == self.drop_at:
             self.drop_at = None
             line.transport.abort()
-            return
+            return False
         self.order.append(number)
         assert number <= len(self.frames), f"frame {number} came where {len(self.frames)} was expected"
         self.frames.setdefault(number, payload)
@@ -170,6 +172,7 @@ class Backend:
             events = stamped(self._script[self._played], time.time() - 0.4)
             self._played += 1
             await self.store.publish(session, self._played, events)
+        return True
 
     async def _finish(self, line: ServerConnection, session: str) -> None:
         seconds = len(self.frames) / 4

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from bokeh.document import Document
+from bokeh.events import MouseWheel, PanStart, Tap
 from pydantic import SecretStr
 from redis.exceptions import RedisError
 
@@ -16,7 +17,7 @@ from pipeline.events import SpeakerNamed, SpeakersMerged, WordsHeard
 from pipeline.session import NewSession, SessionRequest
 from pipeline.timeline import Word
 from tests.service import running_redis
-from tests.ui.conversation import hops
+from tests.ui.conversation import ended, hops
 from ui.feed import Hub
 from ui.page import Page
 from ui.settings import PageSettings
@@ -95,6 +96,52 @@ async def test_two_quick_opens_leave_one_feed(page: Asked, session: NewSession) 
     assert not page.hub._feeds
 
 
+async def test_a_session_that_is_left_leaves_nothing_behind(page: Asked, session: NewSession) -> None:
+    """What is opened next would have been shown with the people of the one before."""
+    heard = [event for hop in hops(60) for event in hop]
+    await page.hub.store.publish(session.id, 1, [*heard, ended(60)])
+    opening = {"ask": "open", "session": session.id, "key": session.viewer_key}
+    await page.ask(n=1, **opening)
+    await drawn(page, lambda: page.feed is not None and page.feed.timeline.ended)
+    assert page.window.mode == "all"
+    assert await page.ask(n=2, ask="leave") == "left"
+    page._draw()
+    assert (page.bridge.people, page.bridge.said, page.window.mode) == ("[]", "[]", "follow")
+    assert page.session_state()["state"] == "ready"
+    assert not page.hub._feeds
+    assert await page.ask(n=3, **opening) == "opened"
+    await drawn(page, lambda: page.feed is not None and page.feed.timeline.ended)
+    assert len(json.loads(page.bridge.people)) == 3
+
+
+async def test_the_mouse_is_heard_in_the_plots(page: Asked, session: NewSession) -> None:
+    """Bokeh dropped every event: a closer look did not last, and no lane could be chosen."""
+    await page.hub.store.publish(session.id, 1, [*(event for hop in hops(60) for event in hop), ended(60)])
+    await page.ask(n=1, ask="open", session=session.id, key=session.viewer_key)
+    await drawn(page, lambda: page.feed is not None and page.feed.timeline.ended)
+    assert page.selected != 3
+    page.document.callbacks.trigger_event(Tap(page.ribbons.figure, x=5.0, y=-2.0))
+    assert page.selected == 3
+    assert page.window.mode == "all"
+    page.document.callbacks.trigger_event(MouseWheel(page.ribbons.figure, x=5.0, y=0.0))
+    assert page.window.mode == "free"
+    page.window.mode = "all"
+    page.document.callbacks.trigger_event(PanStart(page.probabilities.figure, x=5.0, y=0.0))
+    assert page.window.mode == "free"
+
+
+async def test_a_step_goes_on_from_what_is_being_played(page: Asked, session: NewSession) -> None:
+    await page.hub.store.publish(session.id, 1, [event for hop in hops(60) for event in hop])
+    await page.ask(n=1, ask="open", session=session.id, key=session.viewer_key)
+    await drawn(page, lambda: page.feed is not None and page.feed.caught_up)
+    assert await page.ask(n=2, ask="step", by=1, at=20.0) == "announce"
+    start = page.answers[-1]["start"]
+    assert isinstance(start, float)
+    assert start > 20
+    assert await page.ask(n=3, ask="step", by=-1, at=start + 0.5) == "announce"
+    assert page.answers[-1]["start"] < start  # type: ignore[operator]
+
+
 async def test_how_many_will_talk_is_told_where_it_is_known(page: Asked) -> None:
     declared = {"ask": "create", "purpose": "research", "consent": True}
     for n, (people, expected) in enumerate([(3, 3), (None, None)]):
@@ -120,6 +167,24 @@ async def test_whoever_is_selected_stays_so_under_the_number_that_they_turn_out_
     assert page.selected == 2
     assert page.turn == turn
     assert [card["speaker"] for card in json.loads(page.bridge.people)] == [1, 2]
+
+
+async def test_what_is_over_is_told_as_a_whole(page: Asked, session: NewSession) -> None:
+    heard = [event for hop in hops(60) for event in hop]
+    await page.hub.store.publish(session.id, 1, heard)
+    await page.ask(n=1, ask="open", session=session.id, key=session.viewer_key)
+    await drawn(page, lambda: page.feed is not None and page.feed.timeline.speakers == [1, 2, 3])
+    assert page.map.children == [page.moods.figure]
+    assert not any(card["whole"] for card in json.loads(page.bridge.people))
+    await page.hub.store.publish(session.id, 2, [ended(60)])
+    await drawn(page, lambda: page.feed is not None and page.feed.timeline.ended)
+    assert page.map.children == [page.places.figure]
+    assert all(card["whole"] for card in json.loads(page.bridge.people))
+    assert page.bridge.summary.startswith("Speaker 1 talked for ")
+    await page.hub.store.publish(session.id, 3, [SpeakerNamed(speaker=1, name="Anna")])
+    await drawn(page, lambda: page.feed is not None and page.feed.timeline.names == {1: "Anna"})
+    assert json.loads(page.bridge.people)[0]["name"] == "Anna"
+    assert page.places._dots.data["name"][0] == "Anna"
 
 
 async def test_names_and_words_are_shown_and_handed_over(page: Asked, session: NewSession) -> None:

@@ -13,6 +13,7 @@ from pipeline.timeline import EMOTIONS, UNSURE, Timeline, Turn, Word
 from tests.ui.conversation import hops, reading
 from ui.feed import Changes, fold
 from ui.palette import DARK, LABELS, LIGHT, STACK
+from ui.shares import people, percent, whole_cards
 from ui.summary import beside, cards, clock, read_aloud, sentence
 from ui.views.moods import LABEL_GAP, Moods, apart
 from ui.views.probabilities import Probabilities
@@ -275,6 +276,27 @@ def test_cards_say_who_sounds_how() -> None:
     assert sentence([]) == ""
 
 
+def test_cards_of_what_is_over_say_what_the_report_says() -> None:
+    timeline = listen(SECONDS)
+    told = {person.speaker: person for person in people(timeline)}
+    for card, now in zip(whole_cards(timeline, {2}), cards(timeline, {2}), strict=True):
+        person = told[card.speaker]
+        most = max(share.share for share in person.shares if share.kind in LABELS)
+        assert card.whole
+        assert card.label == person.most
+        assert (card.sounds, card.portion) == (f"mostly {person.most}", percent(most))
+        assert sum(card.probabilities) == pytest.approx(1, abs=0.01)
+        assert card.probabilities != now.probabilities
+        assert (card.name, card.seconds, card.recognised) == (now.name, now.seconds, now.recognised)
+    beneath = Timeline()
+    for event in two_at_once():
+        fold(event, beneath)
+    alone, other = whole_cards(beneath)
+    assert (alone.sounds, alone.portion) == ("mostly sad", "80\N{NO-BREAK SPACE}%"), "what was mixed is no sadness"
+    assert (other.label, other.sounds, other.probabilities) == ("", "heard beneath others", [])
+    assert whole_cards(Timeline()) == []
+
+
 def test_turns_can_be_walked_and_read_aloud() -> None:
     timeline = listen(SECONDS)
     first = beside(timeline, None, 1)
@@ -287,7 +309,14 @@ def test_turns_can_be_walked_and_read_aloud() -> None:
     assert last is not None
     assert last == beside(timeline, last.id, 1)
     assert beside(Timeline(), None, 1) is None
+    assert beside(timeline, None, 1, at=second.start - 0.1) == second
+    assert beside(timeline, last.id, 1, at=last.end) == last
+    assert beside(timeline, None, -1, at=second.start + 0.5) == first, "it has only just begun"
+    assert beside(timeline, None, -1, at=second.start + 1.5) == second
+    assert beside(timeline, None, -1, at=0.0) == first
     silent = Timeline()
     silent.put(Turn(id=0, speaker=1, start=61, end=62))
     assert read_aloud(silent.turns[0], silent) == "Speaker 1, 1:01 to 1:02: nothing read yet."
     assert clock(3_599.9) == "59:59"
+    assert clock(3_600) == "1:00:00"
+    assert clock(37_230.5) == "10:20:30"

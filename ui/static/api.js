@@ -1,40 +1,97 @@
-/** Where the service is, and what the page asks of it without its document: corrections, with the recorder's key. */
+/** Where the service is, and what the page asks of it without its document: corrections and uploaded recordings. */
 
 import * as say from "./sentences.js"
 
 const PATIENCE = 10_000 // ms
+const PAGE = 50 // recordings asked for at once
 
-/** A session's address at the service. */
-export function sessionUrl(id) {
+/** The service has said no, or nothing: `status` is then 0. The message is its own sentence, where it had one. */
+export class Refusal extends Error {
+  constructor(status, detail) {
+    super(typeof detail === "string" ? detail : "")
+    this.status = status
+  }
+}
+
+/** An address at the service. */
+export function address(path) {
   const {apiUrl, apiPort} = document.documentElement.dataset
   const base = apiUrl || `${location.protocol}//${location.hostname}:${apiPort}`
-  return `${base.replace(/\/$/, "")}/v1/sessions/${encodeURIComponent(id)}`
+  return `${base.replace(/\/$/, "")}/v1/${path}`
 }
 
 /** The recorder's WebSocket. */
 export function audioUrl(id) {
-  const url = new URL(`${sessionUrl(id)}/audio`)
+  const url = new URL(address(`sessions/${encodeURIComponent(id)}/audio`))
   url.protocol = url.protocol === "https:" ? "wss:" : "ws:"
   return url.href
 }
 
 /** Call a speaker by a name; an empty one takes the name away. Throws an `Error` whose message is for the reader. */
-export const rename = (mine, speaker, name) => send("PATCH", mine, `speakers/${speaker}`, {name})
+export const rename = (mine, speaker, name) => correct("PATCH", mine, `speakers/${speaker}`, {name})
 
 /** A speaker is the same person as another. Throws like `rename`. */
-export const merge = (mine, speaker, into) => send("POST", mine, `speakers/${speaker}/merge`, {into})
+export const merge = (mine, speaker, into) => correct("POST", mine, `speakers/${speaker}/merge`, {into})
 
-async function send(method, {session, recorderKey}, path, body) {
-  const headers = {Authorization: `Bearer ${recorderKey}`, "Content-Type": "application/json"}
+async function correct(method, {session, recorderKey}, path, body) {
+  try {
+    await call(`sessions/${encodeURIComponent(session)}/${path}`, {method, key: recorderKey, body})
+  } catch ({status, message}) {
+    throw new Error(status ? say.refusedCorrection(status, message) : say.NO_ANSWER)
+  }
+}
+
+const place = (id) => `recordings/${encodeURIComponent(id)}`
+
+/** A page of the recordings under a key, newest first: {recordings, next}. Like all below it throws a `Refusal`. */
+export const recordings = (key, cursor = null) =>
+  json(`recordings?limit=${PAGE}${cursor ? `&cursor=${encodeURIComponent(cursor)}` : ""}`, {key})
+
+/** How far a recording is. */
+export const recording = (id, key) => json(place(id), {key})
+
+export const cancel = (id, key) => json(`${place(id)}/cancel`, {method: "POST", key})
+
+export const retry = (id, key) => json(`${place(id)}/retry`, {method: "POST", key})
+
+export const erase = (id, key) => json(place(id), {method: "DELETE", key})
+
+/**
+ * A file of a recording as a `Blob`: a timeline, the report, the sound.
+ * @param {(share: number) => void} [progress] is told how much of it is there, where its length is known
+ * @param {AbortSignal} [signal]
+ */
+export async function file(id, name, key, progress = () => {}, signal = undefined) {
+  const answer = await call(`${place(id)}/${name}`, {key, signal})
+  const length = Number(answer.headers.get("Content-Length"))
+  const parts = []
+  let arrived = 0
+  try {
+    for (const reader = answer.body.getReader(); ;) {
+      const {done, value} = await reader.read()
+      if (done) break
+      parts.push(value)
+      arrived += value.byteLength
+      if (length) progress(Math.min(1, arrived / length))
+    }
+  } catch {
+    throw new Refusal(0)
+  }
+  return new Blob(parts, {type: answer.headers.get("Content-Type") ?? ""})
+}
+
+const json = async (path, asked) => (await call(path, asked)).json()
+
+/** Ask; `signal` in place of the page's own patience, for what may take long. */
+async function call(path, {method = "GET", key, body, signal = AbortSignal.timeout(PATIENCE)}) {
+  const headers = {Authorization: `Bearer ${key}`, ...(body && {"Content-Type": "application/json"})}
   let answer
   try {
-    answer = await fetch(`${sessionUrl(session)}/${path}`, {
-      method, headers, body: JSON.stringify(body), signal: AbortSignal.timeout(PATIENCE),
-    })
+    answer = await fetch(address(path), {method, headers, body: body && JSON.stringify(body), signal, cache: "no-store"})
   } catch {
-    throw new Error(say.NO_ANSWER)
+    throw new Refusal(0)
   }
-  if (answer.ok) return
+  if (answer.ok) return answer
   const told = await answer.json().catch(() => null)
-  throw new Error(say.refusedCorrection(answer.status, told?.detail))
+  throw new Refusal(answer.status, told?.detail)
 }

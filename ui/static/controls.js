@@ -9,6 +9,7 @@ const $ = (id) => document.getElementById(id)
 const STATES = {
   loading: "Loading", ready: "Ready", waiting: "Waiting", live: "Live", ended: "Ended", reconnecting: "Reconnecting…",
   denied: "Not shown", unknown: "Not found", erased: "Erased",
+  queued: "Waiting", hearing: "Being heard", failed: "Could not be heard", cancelled: "Cancelled", away: "No answer",
 }
 
 /** Purpose, consent and name as declared so far, and how many people will talk. */
@@ -26,14 +27,22 @@ export function wire(act) {
   $("setup").oninput = ({target}) => {
     act.changed()
     // The hint promises that the space key now records; on the box it would take the consent back.
-    if (target === $("agreed") && !$("record").disabled) $("record").focus()
+    const next = $("send").hidden ? $("record") : $("send")
+    if (target === $("agreed") && !next.disabled) next.focus()
   }
   $("setup").onsubmit = (event) => event.preventDefault()
   $("copy").onclick = copyLink
   $("theme").onclick = () => { switchTheme(); act.dress() }
   $("about-open").onclick = () => $("about").showModal()
-  $("erase").onclick = () => { $("erase-dialog").returnValue = ""; $("erase-dialog").showModal() }
-  $("erase-dialog").onclose = () => $("erase-dialog").returnValue === "erase" && act.erase()
+  $("erase").onclick = async () => await confirmed(act.erasing()) && act.erase()
+  $("downloads").onclick = act.downloads
+  $("again").onclick = () => act.opened("retry")
+  $("cancel").onclick = () => act.opened("cancel")
+  $("back").onclick = (event) => {
+    if (event.ctrlKey || event.metaKey || event.shiftKey) return
+    event.preventDefault()
+    act.back()
+  }
   for (const button of document.querySelectorAll("[data-view]")) button.onclick = () => act.view(button.dataset.view)
   document.querySelector("[value=webm]").disabled = !webmSupported()
   addEventListener("keydown", (event) => press(event, act))
@@ -42,8 +51,28 @@ export function wire(act) {
   showTheme()
 }
 
+/** Ask before what cannot be undone. */
+export function confirmed({title, text, no, yes}) {
+  const dialog = $("erase-dialog")
+  write($("erase-title"), title)
+  write($("erase-text"), text)
+  write($("erase-no"), no)
+  write($("erase-yes"), yes)
+  dialog.returnValue = ""
+  dialog.showModal()
+  return new Promise((resolve) => {
+    dialog.onclose = () => resolve(dialog.returnValue === "erase")
+  })
+}
+
+/** The next recording has other people in it, who have yet to agree, and another name. */
+export function declareAnew() {
+  $("agreed").checked = false
+  $("name").value = ""
+}
+
 function press(event, act) {
-  const busy = event.target.closest("input, select, textarea, dialog, [contenteditable]")
+  const busy = event.target.closest("input, select, textarea, dialog, [popover], [contenteditable]")
   if (busy || event.ctrlKey || event.metaKey || event.altKey) return
   if (event.code === "Space" && !event.target.closest("button, a, summary, #lines")) {
     event.preventDefault()
@@ -91,16 +120,18 @@ export function showEmpty(text) {
   if ($("empty").textContent !== text) $("empty").textContent = text
 }
 
-export function showHeader(session, state, mine) {
-  $("title").textContent = session.name ?? ""
+export function showHeader(session, state, {job, viewerKey}) {
+  write($("title"), session.name ?? "")
   const time = ["live", "waiting", "ended"].includes(state) && session.heardUntil ? ` ${clock(session.heardUntil)}` : ""
-  $("state-text").textContent = STATES[state] + time
+  const far = state === "hearing" ? ` ${Math.floor(100 * job.progress)} %` : ""
+  write($("state-text"), (state === "ended" && job ? "Done" : STATES[state]) + time + far)
   const behind = state === "live" ? session.behind : null
   $("behind").hidden = typeof behind !== "number"
   if (typeof behind === "number") $("behind").textContent = `${behind.toFixed(1)} s behind`
   const shown = Boolean(session.role) && session.state !== "erased"
-  $("copy").hidden = !shown
-  $("download").hidden = !shown
+  $("copy").hidden = !shown || !viewerKey
+  $("download").hidden = !shown || Boolean(job)
+  $("downloads").hidden = !shown || job?.state !== "done"
   document.title = session.name ? `${session.name} – ToneTrack` : "ToneTrack"
 }
 
@@ -144,6 +175,28 @@ function wording({recorder, lost, over, watching, mine, obstacle}) {
   return ["Ready to record", obstacle || "Press record, or the space key, and speak.", "Record"]
 }
 
+/** The card that stands in the recorder's place while a recording is shown. */
+export function showOpened(job, uploaded, owned, playable) {
+  $("recorder").hidden = uploaded
+  $("opened").hidden = !uploaded
+  write($("back"), owned ? "← All recordings" : "← Record or upload your own")
+  write($("opened-name"), job?.name ?? "")
+  const at = job ? new Date(job.created_at * 1000).toLocaleString([], {dateStyle: "medium", timeStyle: "short"}) : ""
+  const facts = job ? [job.seconds ? clock(job.seconds) : "", `uploaded ${at}`] : []
+  write($("opened-facts"), facts.filter(Boolean).join(" · "))
+  write($("opened-warning"), job?.warning ?? "")
+  $("opened-warning").hidden = !job?.warning
+  const hearing = job?.state === "running"
+  $("heard").hidden = !hearing
+  if (hearing) $("heard").value = job.progress
+  write($("heard-step"), hearing ? say.step(job) : "")
+  $("heard-step").hidden = !hearing
+  $("again").hidden = !(owned && job?.retryable)
+  $("cancel").hidden = !(owned && ["queued", "running"].includes(job?.state))
+  write($("space-does"), uploaded ? "plays and pauses" : "records and stops")
+  $("space").hidden = uploaded && !playable
+}
+
 export function showLevel(level) {
   // Speech lies some 10 to 50 dB below full scale; the meter shows that range.
   const share = level > 0 ? Math.max(0, Math.min(1, (20 * Math.log10(level) + 60) / 50)) : 0
@@ -151,7 +204,7 @@ export function showLevel(level) {
   $("meter").setAttribute("aria-valuenow", String(Math.round(share * 100)))
 }
 
-export function showFacts(session) {
+export function showFacts(session, job) {
   const known = Boolean(session.purpose) && session.state !== "erased"
   const elsewhere = session.diariser === "google" ? say.GOOGLE : ""
   write($("elsewhere"), elsewhere)
@@ -165,18 +218,11 @@ export function showFacts(session) {
   const today = at.toDateString() === new Date().toDateString()
   const when = at.toLocaleString([], {...(today ? {} : {dateStyle: "medium"}), timeStyle: "short"})
   const purpose = session.purpose.charAt(0).toUpperCase() + session.purpose.slice(1)
-  $("facts-text").textContent =
-    `${purpose} · everyone agreed ${today ? "at" : "on"} ${when}. The sound is erased when the recording is finished, at ` +
-    `the latest ten minutes after the recorder has gone; results in ${duration(session.expiresIn)}.` +
-    (elsewhere && ` ${elsewhere}`)
-}
-
-function duration(seconds) {
-  const minutes = Math.max(1, Math.round(seconds / 60))
-  const hours = Math.floor(minutes / 60)
-  if (hours >= 48) return `${Math.round(hours / 24)} days`
-  const parts = [hours && `${hours} h`, minutes % 60 && `${minutes % 60} min`]
-  return parts.filter(Boolean).join(" ")
+  const left = typeof session.expiresIn === "number" ? say.duration(session.expiresIn) : ""
+  const live = `The sound is erased when the recording is finished, at the latest ten minutes after the recorder has gone`
+  const fate = job ? `${say.fate(job)}${left && ` Everything is erased in ${left}.`}` : `${live}; results in ${left}.`
+  const agreed = `${purpose} · everyone agreed ${today ? "at" : "on"} ${when}.`
+  write($("facts-text"), [agreed, fate, elsewhere].filter(Boolean).join(" "))
 }
 
 export function showView(session) {

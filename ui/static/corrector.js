@@ -132,9 +132,9 @@ export class Corrector {
   /** Put the form away, and the focus where it came from. */
   close(opener = null) {
     if (!this.form) return
+    this.tools.hidden = false
+    opener?.focus() // while the form is there: without it, and without the focus, a card that is not chosen shows no tools
     this.form.remove()
     this.form = this.choice = null
-    this.tools.hidden = false
-    opener?.focus()
   }
 }

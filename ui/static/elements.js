@@ -13,8 +13,10 @@ export function write(node, text) {
   if (node.textContent !== text) node.textContent = text
 }
 
-/** m:ss */
+/** m:ss, from an hour on h:mm:ss */
 export function clock(seconds) {
   const whole = Math.floor(seconds)
-  return `${Math.floor(whole / 60)}:${String(whole % 60).padStart(2, "0")}`
+  const [hours, minutes] = [Math.floor(whole / 3600), Math.floor(whole / 60) % 60]
+  const two = (number) => String(number).padStart(2, "0")
+  return `${hours ? `${hours}:${two(minutes)}` : minutes}:${two(whole % 60)}`
 }

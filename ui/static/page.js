@@ -1,14 +1,23 @@
-/** Joins the page's parts: document, recorder, controls. What the page shows is worked out anew in `show`. */
+/** Joins the page's parts: document, recorder, recordings, controls. What it shows is worked out anew in `show`. */
 
 import * as api from "./api.js"
+import * as chooser from "./chooser.js"
 import * as controls from "./controls.js"
+import * as downloads from "./downloads.js"
 import * as keys from "./keys.js"
+import {Library} from "./library.js"
 import {Link} from "./link.js"
 import {permitted} from "./microphone.js"
+import {Opened} from "./opened.js"
 import * as people from "./people.js"
+import * as playbar from "./playbar.js"
+import {Player} from "./player.js"
+import {Playhead} from "./playhead.js"
 import {Recorder} from "./recorder.js"
 import * as say from "./sentences.js"
+import * as shelf from "./shelf.js"
 import * as transcript from "./transcript.js"
+import {Uploads} from "./uploads.js"
 
 const SUMMARY_EVERY = 10_000 // ms between readings aloud of who sounds how
 const OPEN_AGAIN = 3_000 // ms until a session that could not be opened is asked for again
@@ -16,6 +25,11 @@ const OPEN_AGAIN = 3_000 // ms until a session that could not be opened is asked
 const root = document.documentElement
 const link = new Link()
 const recorder = new Recorder()
+const uploads = new Uploads()
+const library = new Library()
+const opened = new Opened()
+const player = new Player()
+const playhead = new Playhead(seek)
 let mine = keys.addressed() // the session of this page and its keys
 let session = {state: "loading"} // what the document says of it
 let cards = []
@@ -55,7 +69,43 @@ async function sessionToRecord(codec) {
   return address()
 }
 
+/** Show what the address now asks for; everything else, uploads above all, goes on. */
+function arrive() {
+  if (recorder.state !== "idle") return location.reload()
+  const next = keys.addressed()
+  if (next?.session === mine?.session) return undefined
+  mine = next
+  opened.close()
+  player.close()
+  session = {state: mine ? "loading" : "ready"}
+  cards = []
+  trouble = ""
+  transcript.draw([])
+  document.getElementById("turn").textContent = ""
+  if (mine) openSession()
+  else {
+    clearTimeout(reopening)
+    ask("leave")
+  }
+  drawPeople()
+  show()
+  document.getElementById(mine ? "opened" : "shelf").focus()
+  return scrollTo(0, 0)
+}
+
+function travel(address) {
+  history.pushState(null, "", address)
+  arrive()
+}
+
+/** Go to an instant of the sound, where there is any. */
+function seek(seconds) {
+  player.seek(seconds)
+  playhead.reveal()
+}
+
 function press() {
+  if (opened.job) return player.toggle()
   if (recorder.active) return recorder.state === "asking" ? undefined : recorder.stop()
   if (document.getElementById("record").disabled) return undefined
   const codec = mine?.codec ?? controls.codec()
@@ -65,15 +115,47 @@ function press() {
 async function download() {
   const answer = await ask("download")
   if (!answer) return
-  const {filename, text} = answer
-  const url = URL.createObjectURL(new Blob([text], {type: "application/json"}))
-  Object.assign(document.createElement("a"), {href: url, download: filename}).click()
-  setTimeout(() => URL.revokeObjectURL(url), 10_000)
+  downloads.save(new Blob([answer.text], {type: "application/json"}), answer.filename)
 }
 
+function offerDownloads() {
+  const {session: id, recorderKey, viewerKey} = mine
+  const what = {id, key: recorderKey ?? viewerKey, name: opened.job.name}
+  downloads.offer(document.getElementById("downloads"), what, (sentence) => {
+    trouble = sentence
+    show()
+  })
+}
+
+let stepped = null // where the last step has led
 async function step(by) {
-  const answer = await ask("step", {by})
-  if (answer) document.getElementById("turn").textContent = answer.text
+  // What has been played since the last step is gone on from.
+  const moved = player.available && Math.abs(player.time - (stepped ?? 0)) > 0.3
+  const answer = await ask("step", {by, ...(moved && {at: player.time})})
+  if (!answer) return
+  document.getElementById("turn").textContent = answer.text
+  if (typeof answer.start !== "number") return
+  stepped = answer.start
+  player.seek(answer.start)
+}
+
+/** Ask something of the recording that is shown; whether it came to pass. */
+async function askOpened(what) {
+  try {
+    await opened.ask(what)
+    trouble = ""
+  } catch (error) {
+    trouble = error.message
+  }
+  show()
+  return !trouble
+}
+
+async function erase() {
+  if (!opened.job) return ask("erase")
+  if (!(await askOpened("erase"))) return undefined
+  keys.forget(mine.session)
+  return player.close()
 }
 
 function dress() {
@@ -94,7 +176,10 @@ function obstacle() {
 
 function notice() {
   if (!link.up && session.state !== "loading") return `${say.NO_LINK} (attempt ${link.attempt}).`
-  if (say.refusal(session.state)) return say.refusal(session.state)
+  if (session.state === "loading" && opened.state === "asking") return ""
+  const {state: told} = opened.with(session)
+  if (told === "away") return say.API_AWAY
+  if (say.refusal(told, opened.state === "erased")) return say.refusal(told, opened.state === "erased")
   if (recorder.overflow) return say.OVERFLOW
   if (recorder.state === "failed") return say.failure(recorder.detail)
   if (recorder.state === "paused" && !session.stopped) return say.paused(recorder.unsent)
@@ -108,11 +193,12 @@ function notice() {
 function state() {
   if (!link.up && session.state !== "loading") return "reconnecting"
   if (recorder.state === "reconnecting") return "reconnecting"
-  return session.state
+  return opened.with(session).state
 }
 
 function empty() {
   if (recorder.active) return say.LISTENING
+  if (opened.job && !session.role) return say.untilHeard(opened.job)
   if (session.state === "loading") return say.LOADING
   if (!mine) return say.BEFORE
   return session.stopped ? say.NOBODY : say.NOT_YET
@@ -122,35 +208,59 @@ function drawPeople() {
   people.draw(cards, session.selected, session.role === "recorder" && Boolean(mine?.recorderKey))
 }
 
+/** What keeps files from being uploaded. */
+const missing = () => say.missing(controls.declaration().purpose, controls.declaration().consent)
+
+const choosing = {
+  declaration: controls.declaration,
+  missing,
+  send(files, said) {
+    uploads.add(files, said)
+    controls.declareAnew()
+    show()
+    document.getElementById("shelf").scrollIntoView({block: "nearest"})
+  },
+}
+
 function show() {
-  const isRecorder = session.role === "recorder"
+  const seen = opened.with(session)
+  const job = opened.state === "erased" ? null : opened.job
+  const uploaded = Boolean(opened.job || mine?.uploaded) && !["unknown", "denied"].includes(seen.state)
   Object.assign(root.dataset, {
     state: state(),
     phase: mine ? "session" : "setup",
-    role: session.role ?? "none",
+    role: seen.role ?? "none",
     recorder: recorder.state,
+    recording: job?.state ?? "none",
     speakers: cards.length,
     readings: session.readings ?? 0,
   })
-  controls.showNotice(notice(), ["erased", "ready"].includes(session.state) || notice() === session.warning)
+  library.watch(!mine)
+  controls.showNotice(notice(), ["erased", "ready", "away"].includes(seen.state) || notice() === session.warning)
   controls.showEmpty(empty())
-  controls.showHeader(session, state(), isRecorder ? mine : null)
+  controls.showHeader(seen, state(), {job, viewerKey: mine?.viewerKey})
   controls.showRecorder({recorder, session, mine, obstacle: obstacle()})
-  controls.showFacts(session)
+  controls.showOpened(job, uploaded, Boolean(mine?.recorderKey), player.available)
+  controls.showFacts(seen, job)
   controls.showView(session)
+  chooser.show(choosing)
 }
 
 link.addEventListener("up", () => {
   dress()
   openSession()
   session = mine ? {...session, state: "loading"} : {state: "ready"}
+  playhead.join()
   show()
 })
 link.addEventListener("down", show)
 link.addEventListener("session", ({detail}) => {
-  // A new document knows nothing of the session until it has been opened.
-  if (mine && detail.state === "ready") return
+  // A new document knows nothing of the session until it has been opened, and may still tell of the one before.
+  if (mine ? detail.state === "ready" || (detail.id && detail.id !== mine.session) : detail.id) return
   session = detail
+  // What is over, or is not there yet, may be a recording that was uploaded.
+  const over = ["ended", "unknown"].includes(session.state)
+  if (over && recorder.state === "idle" && opened.state === "unasked") opened.look(mine)
   if (session.state === "erased" && mine) {
     keys.forget(mine.session)
     if (recorder.state !== "idle") recorder.abandon()
@@ -161,6 +271,7 @@ link.addEventListener("session", ({detail}) => {
   show()
 })
 link.addEventListener("people", ({detail}) => {
+  if (!mine) return
   cards = detail
   drawPeople()
   show()
@@ -179,15 +290,29 @@ function read(text) {
 }
 link.addEventListener("summary", ({detail}) => read(detail))
 
+opened.addEventListener("change", () => {
+  const {job} = opened
+  if (job?.state === "done") {
+    const {id, file, bytes, seconds = 0} = job
+    player.open({id, file, bytes, seconds, key: mine.recorderKey ?? mine.viewerKey, kept: job.keep_audio && job.audio})
+    if (session.state === "unknown") openSession()
+  }
+  show()
+})
+player.addEventListener("tick", () => playhead.show(player.available ? player.time : null, player.seconds))
+uploads.addEventListener("taken", ({detail}) => library.take(detail))
 recorder.addEventListener("change", show)
 recorder.addEventListener("level", () => controls.showLevel(recorder.level))
 addEventListener("online", () => {
   link.hurry()
   recorder.hurry()
+  uploads.hurry()
+  library.refresh()
 })
 addEventListener("beforeunload", (event) => {
-  if (recorder.active || recorder.unsent) event.preventDefault()
+  if (recorder.active || recorder.unsent || uploads.active) event.preventDefault()
 })
+addEventListener("popstate", arrive)
 
 people.wire({
   choose: (speaker) => link.ask("select", {speaker}),
@@ -201,9 +326,18 @@ controls.wire({
   dress,
   changed: show,
   finish: () => recorder.finish(mine.codec, address()),
-  erase: () => ask("erase"),
+  downloads: offerDownloads,
+  opened: askOpened,
+  back: () => travel("./"),
+  erasing: () => (opened.job ? say.eraseRecording(opened.job.name) : say.ERASE_SESSION),
+  erase,
   view: (mode) => link.ask("view", {mode}),
 })
+shelf.wire({library, uploads, open: travel})
+downloads.wire()
+playbar.wire(player, {seek})
+transcript.wire(seek)
+chooser.wire(choosing)
 show()
 link.start().catch((error) => {
   console.error(error)

@@ -1,7 +1,11 @@
-/** The people cards and the newest probabilities. All text goes in as text, never as HTML. */
+/**
+ * The people cards, and the selected person's probabilities: the newest or, once it is over, the mean. All text goes in
+ * as text, never as HTML.
+ */
 
 import {Corrector} from "./corrector.js"
-import {clock, element, make} from "./elements.js"
+import {clock, element, make, write} from "./elements.js"
+import * as say from "./sentences.js"
 
 const EMOTIONS = ["angry", "calm", "disgust", "fear", "happy", "neutral", "sad", "surprise"]
 const cards = new Map() // by speaker: the item, and who corrects it
@@ -38,7 +42,21 @@ export function draw(people, selected, mayCorrect) {
   })
   const person = people.find(({speaker}) => speaker === selected)
   element("probabilities-title").textContent = person?.name ?? "One person"
-  drawValues(person?.probabilities ?? [])
+  const probabilities = person?.probabilities ?? []
+  drawValues(probabilities)
+  const whole = people.some((one) => one.whole)
+  element("values-span").hidden = !whole || !probabilities.length
+  tellSpan(whole)
+}
+
+/** Say whether cards, values and mood map are of now or of the whole recording. */
+function tellSpan(whole) {
+  for (const note of document.querySelectorAll("[data-over]")) note.hidden = !whole
+  write(element("moods-span"), whole ? say.OVER_ALL : "last 60 s")
+  element("values").setAttribute("aria-label", whole ? `Mean probabilities ${say.OVER_ALL}` : "Newest probabilities")
+  const [probabilities, moods] = ["probabilities", "moods"].map((name) => document.querySelector(`[data-plot=${name}]`))
+  probabilities.setAttribute("aria-label", say.probabilitiesPlot(whole))
+  moods.setAttribute("aria-label", say.moodsPlot(whole))
 }
 
 function blank(speaker) {
@@ -71,7 +89,9 @@ function fill(card, person, chosen) {
   how.lastChild.textContent = person.sounds
   const share = Math.round(person.share * 100)
   talk.textContent = `${share} % of the talk, ${clock(person.seconds)}`
-  confidence.textContent = person.label ? `confidence ${person.confidence.toFixed(2)}` : ""
+  const sure = person.label ? `confidence ${person.confidence.toFixed(2)}` : ""
+  confidence.textContent = person.whole ? person.portion && `${person.portion} of it` : sure
+  confidence.title = person.portion && say.OF_THEIR_TALK
   card.lastChild.firstChild.style.width = `${share}%`
 }
 

@@ -1,8 +1,10 @@
-/** Everything that can go wrong, each in a sentence of its own. */
+/** Everything that can go wrong, each in a sentence of its own, and whatever else is said in more than one place. */
+
+import {clock} from "./elements.js"
 
 export const INSECURE =
   "Browsers open the microphone only on https pages or on this computer itself. Open the page over https, or as " +
-  "http://localhost on the machine where ToneTrack runs. Viewer links work from here."
+  "http://localhost on the machine where ToneTrack runs. Viewer links and uploads work from here."
 
 const MICROPHONE = {
   NotAllowedError: "The browser did not allow the microphone. Allow it beside the address bar, then press record again.",
@@ -27,9 +29,12 @@ const SESSION = {
   erased: "This session has been erased. Nothing of it is left.",
 }
 
+const ERASED_RECORDING = "This recording has been erased. Nothing of it is left."
+
 /** What stands in place of the ribbons until there are any. */
 export const BEFORE =
-  "Press record and speak: each voice gets a lane here, and within a second or so its colour shows how it sounds."
+  "Press record and speak: each voice gets a lane here, and within a second or so its colour shows how it sounds. " +
+  "A recording that you upload looks the same, once it has been heard."
 export const LISTENING = "Listening. Each voice gets a lane here as it speaks, and its colour shows how it sounds."
 export const LOADING = "Loading the conversation."
 export const NOT_YET = "Nobody has spoken yet. Each voice gets a lane here as it speaks."
@@ -90,8 +95,122 @@ export const merging = (person, into, name) =>
   `All that ${person} has said, and will say, then belongs to ${into}, for everyone who watches: one lane, one card` +
   `${name ? `, called ${name}` : ""}. This cannot be undone.`
 
+/** What cards, values and mood map are of once a conversation is over. */
+export const OVER_ALL = "over the whole recording"
+export const OF_THEIR_TALK = `of the time that they talked, ${OVER_ALL}`
+export const probabilitiesPlot = (whole) =>
+  `The selected person's eight probabilities over time; ${whole ? `their means ${OVER_ALL}` : "the newest"} are listed below.`
+export const moodsPlot = (whole) =>
+  `Each person's voice between unpleasant and pleasant, calm and excited${whole ? `: its middle and spread ${OVER_ALL}` : ""}.`
+
 /** Another company hears it. */
 export const GOOGLE = "Sound is sent to Google to tell the speakers apart."
 
 /** Why a session is not shown; empty when it is. */
-export const refusal = (state) => SESSION[state] ?? ""
+export const refusal = (state, uploaded) => (state === "erased" && uploaded ? ERASED_RECORDING : SESSION[state] ?? "")
+
+// Uploaded recordings
+
+export const API_AWAY = "ToneTrack’s service does not answer at the moment; the page asks again by itself."
+export const UPLOAD_BROKE = "The connection broke. It is tried again by itself."
+export const NO_FOLDERS = "Folders cannot be uploaded; choose the files in them."
+export const ERASED_ONCE_HEARD = "The sound is erased as soon as it has been heard."
+export const KEPT = "The sound is kept for as long as the results, and erased with them."
+export const NOT_KEPT = "The sound was not kept, so it cannot be played along."
+export const CANNOT_PLAY = "This browser cannot play sound of this kind."
+
+/** How much of the sound is there; `bytes` are those of a large file, for which one waits. */
+export function loadingSound(share, bytes) {
+  const percent = share === null ? "" : `, ${Math.floor(100 * share)} %`
+  return bytes ? `${size(bytes)}, downloading${percent}` : `Loading the sound${percent || " …"}`
+}
+
+/** Why something asked of the service did not come to pass: its own sentence, where it had one. */
+export function refused({status, message}) {
+  if (!status) return "ToneTrack’s service does not answer at the moment. Please try again."
+  if (status === 401 || status === 403) return "The server does not accept this browser’s key any more."
+  return message || "That did not work. Please try again."
+}
+
+/** Why an upload was not taken in. */
+export function refusedUpload(status, detail) {
+  if (typeof detail === "string" && detail) return detail
+  if (!status) {
+    return "ToneTrack’s service does not answer, or the file has been moved or changed. Nothing is taken in twice if you " +
+      "try again."
+  }
+  if (status === 413) return "The file is too large for this server."
+  return "The server could not take this in. Please try again."
+}
+
+/** How an upload stands. */
+export function uploading({state, size, sent}) {
+  const percent = size ? Math.floor((100 * sent) / size) : 0
+  return {
+    waiting: "Is uploaded next", sending: `Uploading, ${percent} %`, checking: "Uploaded; being checked",
+    retrying: "Uploading, interrupted", stuck: "Not uploaded", refused: "Not taken in",
+  }[state]
+}
+
+/** How a recording stands. */
+export function standing({state, position, progress}) {
+  if (state === "queued") return position > 1 ? `Waiting, as number ${position}` : "Waiting, as the next"
+  if (state === "running") return `Being heard, ${Math.floor(100 * progress)} %`
+  return {done: "Done", failed: "Could not be heard", cancelled: "Cancelled"}[state]
+}
+
+/** What is being done to a recording, and how far that is. */
+export function step({step: doing, done, seconds}) {
+  if (!doing) return ""
+  return seconds ? `${doing}: ${clock(done)} of ${clock(seconds)}` : `${doing}: ${clock(done)}`
+}
+
+/** What stands in place of the ribbons while a recording is not heard to its end. */
+export function untilHeard(job) {
+  const told = {
+    queued: `${standing(job)}. What is heard in it will appear here by itself.`,
+    running: `${standing(job)}. What is heard in it will appear here by itself.`,
+    done: LOADING,
+    failed: `This recording could not be heard. ${job.error ?? ""}`,
+    cancelled: "This recording was cancelled before it was heard.",
+  }
+  return told[job.state]
+}
+
+/** What becomes of a recording’s sound. */
+export function fate({state, keep_audio: keep, audio}) {
+  if (state === "queued" || state === "running") return keep ? KEPT : ERASED_ONCE_HEARD
+  if (!audio) return "The sound has been erased."
+  return keep ? KEPT : "The sound is still there, in case it is sent again."
+}
+
+/** An amount of data. */
+export function size(bytes) {
+  if (bytes < 1e6) return `${Math.max(1, Math.round(bytes / 1e3))} kB`
+  return bytes < 1e9 ? `${(bytes / 1e6).toFixed(bytes < 1e7 ? 1 : 0)} MB` : `${(bytes / 1e9).toFixed(1)} GB`
+}
+
+export function duration(seconds) {
+  const minutes = Math.max(1, Math.round(seconds / 60))
+  const hours = Math.floor(minutes / 60)
+  if (hours >= 48) return `${Math.round(hours / 24)} days`
+  const parts = [hours && `${hours} h`, minutes % 60 && `${minutes % 60} min`]
+  return parts.filter(Boolean).join(" ")
+}
+
+// What is asked before something is done that cannot be undone
+
+export const ERASE_SESSION = {
+  title: "Erase this session?", no: "Keep it", yes: "Erase",
+  text: "Everything that was read from it goes now, for every viewer, and cannot be brought back.",
+}
+export const eraseRecording = (name) => ({
+  title: `Erase “${name}”?`, no: "Keep it", yes: "Erase",
+  text: "What is left of its sound and everything that was read from it go now, for every viewer, and cannot be brought " +
+    "back.",
+})
+export const FORGET = {
+  title: "Forget these recordings here?", no: "Keep the keys", yes: "Forget",
+  text: "They stay where they are until they expire, but this browser finds them no more, and can neither rename anyone " +
+    "in them nor erase them. Viewer links go on working.",
+}

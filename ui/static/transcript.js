@@ -2,10 +2,16 @@
 
 import {clock, element, make, write} from "./elements.js"
 
+let seek = () => {}
 const items = new Map() // by turn, or by time where a word belongs to none
 const NEAR_END = 12 // pixels from the newest line within which the list goes on to follow it
 
 const keyOf = ({turn, start}) => turn ?? `at ${start}`
+
+/** @param {(seconds: number) => void} toInstant is told of lines that are clicked */
+export function wire(toInstant) {
+  seek = toInstant
+}
 
 export function draw(lines) {
   const list = element("lines")
@@ -22,6 +28,7 @@ export function draw(lines) {
     if (!items.has(key)) items.set(key, make("li", {}, make("small"), make("b"), make("span")))
     const item = items.get(key)
     if (list.children[index] !== item) list.insertBefore(item, list.children[index] ?? null)
+    item.onclick = () => getSelection().isCollapsed && seek(line.start)
     const [when, who, text] = item.children
     write(when, clock(line.start))
     write(who, line.name)

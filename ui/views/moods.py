@@ -28,7 +28,7 @@ class Moods:
         self._trails = ColumnDataSource({"x0": [], "y0": [], "x1": [], "y1": [], "alpha": []})
         self._dots = ColumnDataSource({"x": [], "y": [], "colour": [], "name": [], "size": [], "name_y": []})
         self.figure = figure(
-            name="moods",
+            name="trails",
             x_range=Range1d(start=-EDGE, end=EDGE),
             y_range=Range1d(start=-EDGE, end=EDGE),
             height=276,

@@ -11,13 +11,13 @@ SHORTEST, LONGEST = 45.0, 180.0  # seconds shown while following
 AHEAD = 0.04  # of the window stays free to the right of now
 
 CLOCK = """
-const s = Math.round(tick), m = Math.floor(s / 60)
-return s < 0 ? "" : m + ":" + String(s - m * 60).padStart(2, "0")
+const s = Math.round(tick), m = Math.floor(s / 60), h = Math.floor(m / 60), two = (n) => String(n).padStart(2, "0")
+return s < 0 ? "" : (h ? h + ":" + two(m - h * 60) : m) + ":" + two(s - m * 60)
 """
 
 
 def clock_formatter() -> CustomJSTickFormatter:
-    """Session time as m:ss."""
+    """Session time as m:ss, from an hour on as h:mm:ss."""
     return CustomJSTickFormatter(code=CLOCK)
 
 
@@ -36,6 +36,10 @@ class Window:
         self.mode = "follow"  # or "all", or "free" once someone has panned or zoomed
         self._seconds = LONGEST
         self._ended = False
+
+    def reset(self) -> None:
+        """Another conversation is shown from now on."""
+        self.mode, self._ended = "follow", False
 
     def fit(self, pixels: float) -> None:
         """Show about as much time as a plot of this width can show legibly."""
