@@ -4,10 +4,13 @@ Serve reads the type of `build`'s argument to make the settings, so annotations 
 """
 
 from ray import serve
+from ray.serve.task_consumer import task_consumer
 
 from deployments.diariser import Diariser
 from deployments.emotion import EmotionRecogniser
 from deployments.ingress import Ingress
+from deployments.queue import autoscaling, queue_config
+from deployments.recordings import RecordingWorker
 from deployments.settings import Settings
 
 # A WebSocket holds one of the ingress's places for as long as it lasts. Admission is the application's own
@@ -16,12 +19,15 @@ SOCKETS = 10_000
 
 
 def build(settings: Settings) -> serve.Application:
-    """Bind the graph: the ingress hands frames to session actors, which ask the diariser and the recogniser."""
+    """Bind the graph: the ingress hands frames to session actors, which ask the diariser and the recogniser.
+
+    What is uploaded waits in a queue, from which workers take it; they ask the same two.
+    """
     diariser = serve.deployment(
         num_replicas=settings.diariser_replicas,
         ray_actor_options={"num_cpus": settings.diariser_cpus},
         max_ongoing_requests=64,
-    )(Diariser).bind()
+    )(Diariser).bind(settings)
     recogniser = serve.deployment(
         autoscaling_config={
             "min_replicas": settings.emotion_min_replicas,
@@ -30,9 +36,15 @@ def build(settings: Settings) -> serve.Application:
         },
         ray_actor_options={"num_cpus": settings.emotion_cpus, "num_gpus": settings.emotion_gpus},
         max_ongoing_requests=64,
-    )(EmotionRecogniser).bind()
+    )(EmotionRecogniser).bind(settings)
+    worker = serve.deployment(
+        autoscaling_config=autoscaling(settings),
+        ray_actor_options={"num_cpus": settings.recording_cpus},
+        max_ongoing_requests=1,
+        graceful_shutdown_timeout_s=2,  # another goes on with what it hears
+    )(task_consumer(task_processor_config=queue_config(settings))(RecordingWorker)).bind(settings, diariser, recogniser)
     ingress = serve.deployment(
         ray_actor_options={"num_cpus": settings.ingress_cpus},
         max_ongoing_requests=SOCKETS,
     )(Ingress)
-    return ingress.bind(settings, diariser, recogniser)
+    return ingress.bind(settings, diariser, recogniser, worker)

@@ -14,6 +14,8 @@ from pydantic import ValidationError
 from pydantic_settings import SettingsError
 from rich.console import Console
 
+from deployments.analyse_cli import app as analyse
+from deployments.recordings_cli import app as recordings
 from deployments.settings import Settings
 from pipeline.session import DiariserName
 from training.cli import app as training
@@ -24,8 +26,9 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-app.registered_commands += training.registered_commands
+app.registered_commands += [*analyse.registered_commands, *training.registered_commands]
 app.registered_groups += training.registered_groups
+app.add_typer(recordings, name="recordings")
 voices = typer.Typer(help="Enrolled voices, by which sessions call people by their names.", no_args_is_help=True)
 app.add_typer(voices, name="voices")
 console = Console(stderr=True)

@@ -28,6 +28,7 @@ from deployments.protocol import (
     from_server,
     pack_frame,
 )
+from pipeline import tasks
 from pipeline.events import Event, parse
 
 FIRST_WAIT, LONGEST_WAIT = 0.25, 5.0  # s; between attempts to come back
@@ -148,9 +149,7 @@ class Recorder:
                 gathering.result()  # a source that fails ends the recording with its own error
             return await conversing
         finally:
-            for task in (gathering, conversing):
-                task.cancel()
-            await asyncio.gather(gathering, conversing, return_exceptions=True)
+            await tasks.end(gathering, conversing)
 
     def interrupt(self) -> None:
         """Break the line as a failing network would, without a word."""
@@ -196,16 +195,12 @@ class Recorder:
             if not isinstance(welcome, Welcome):
                 raise RecordingRefused(Close.BAD_MESSAGE, f"the server began with {welcome.type}")
             self._drop_before(welcome.next_frame)
-            tasks = [
-                asyncio.create_task(self._send(socket, welcome.next_frame)),
-                asyncio.create_task(self._ping(socket, welcome.heartbeat)),
-            ]
+            sending = asyncio.create_task(self._send(socket, welcome.next_frame))
+            pinging = asyncio.create_task(self._ping(socket, welcome.heartbeat))
             try:
                 return await self._listen(socket, silence=3 * welcome.heartbeat)
             finally:
-                for task in tasks:
-                    task.cancel()
-                await asyncio.gather(*tasks, return_exceptions=True)
+                await tasks.end(sending, pinging)
 
     async def _listen(self, socket: ClientConnection, silence: float) -> float:
         message = ""

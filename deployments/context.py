@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ray.serve.handle import DeploymentHandle
 
+from deployments.aside import Aside
+from deployments.inbox import Inbox
 from deployments.pool import SessionPool
 from deployments.settings import Settings
 from pipeline.store import SessionStore
@@ -13,7 +15,7 @@ from pipeline.store import SessionStore
 
 @dataclass
 class Context:
-    """Settings, the store, the session actors, and the diariser, which enrols voices.
+    """Settings, the store, the session actors, the diariser, which enrols voices, and where recordings come in.
 
     `recorders`: connections of this replica that may record; `waiting`: those that have not said hello yet.
     """
@@ -22,6 +24,8 @@ class Context:
     store: SessionStore
     pool: SessionPool
     diariser: DeploymentHandle
+    inbox: Inbox
+    aside: Aside = field(default_factory=Aside)  # one at a time: what is read at leisure waits for who talks
     recorders: int = 0
     waiting: int = 0
 

@@ -9,15 +9,21 @@ from fastapi.middleware.cors import CORSMiddleware
 from ray import serve
 from ray.serve.handle import DeploymentHandle
 
+from deployments.backpressure import in_replica
 from deployments.context import Context
+from deployments.inbox import Inbox
+from deployments.loop import Loop
 from deployments.pool import SessionPool
-from deployments.routes import audio, health, sessions, speakers, voices
+from deployments.readiness import Readiness
+from deployments.routes import audio, health, recordings, sessions, speakers, uploads, voices
 from deployments.routes.errors import explain_errors
 from deployments.sessions import open_store
 from deployments.settings import Settings
+from pipeline.logs import speak
 
 METHODS: Final = ("GET", "POST", "PATCH", "DELETE")
-HEADERS: Final = ("Authorization", "Content-Type", "Last-Event-ID")
+EXPOSED: Final = ("Content-Disposition", "Idempotent-Replayed", "Location", "Retry-After")
+HEADERS: Final = ("Authorization", "Content-Type", "Idempotency-Key", "Last-Event-ID")
 
 
 def build_api(context: Context) -> FastAPI:
@@ -30,12 +36,15 @@ def build_api(context: Context) -> FastAPI:
         description="Live speech emotion, per speaker. A reading says how someone sounds, not how they feel.",
     )
     api.state.context = context
-    for routes in (sessions.router, speakers.router, voices.router, audio.router, health.router):
-        api.include_router(routes)
+    api.state.readiness = Readiness(context)
+    for routes in (sessions, speakers, audio, uploads, recordings, voices, health):
+        api.include_router(routes.router)
     explain_errors(api)
     # The page comes from another port. Nobody is let in by a cookie, only by a key that a page must already hold, so a
     # strange page can ask no more than a program could.
-    api.add_middleware(CORSMiddleware, allow_origins=["*"], allow_methods=METHODS, allow_headers=HEADERS)
+    api.add_middleware(
+        CORSMiddleware, allow_origins=["*"], allow_methods=METHODS, allow_headers=HEADERS, expose_headers=EXPOSED
+    )
     return api
 
 
@@ -43,9 +52,16 @@ def build_api(context: Context) -> FastAPI:
 class Ingress:
     """Serves the API over the session actors, which it makes on start."""
 
-    def __init__(self, settings: Settings, diariser: DeploymentHandle, recogniser: DeploymentHandle) -> None:
+    def __init__(
+        self, settings: Settings, diariser: DeploymentHandle, recogniser: DeploymentHandle, worker: DeploymentHandle
+    ) -> None:
+        speak("ingress", settings.log_format, settings.log_level)
+        in_replica()
+        # It is the queue that tells a worker what to do; that it is named here makes it part of the graph.
         pool = SessionPool(settings, diariser, recogniser)
-        self._context = Context(settings, open_store(settings), pool, diariser)
+        pool.wait()
+        self._context = Context(settings, open_store(settings), pool, diariser, Inbox(settings))
+        Loop("retiring").spawn(pool.retire_others())
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         return build_api(self._context)

@@ -23,6 +23,7 @@ from rich.live import Live
 from rich.table import Table
 
 from deployments.client import Recorder, RecordingRefused, Session, open_session
+from pipeline import tasks
 from pipeline.audio import UndecodableAudio, decode
 from pipeline.events import Event
 from pipeline.timeline import SAMPLE_RATE, Timeline
@@ -72,7 +73,7 @@ def record_live(
             seconds = await recorder.record(frames)
             lags = await watching
         finally:
-            watching.cancel()
+            await tasks.end(watching)
         console.print(f"{seconds:.1f} s heard, {recorder.reconnects} reconnects", highlight=False)
         if stats:
             console.print(describe_lags(lags), highlight=False)

@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from ray import ObjectRef
 
 from deployments.context import Context
+from deployments.metrics import FRAMES, asking_redis
+from pipeline import tasks
 from pipeline.audio import UndecodableAudio, WebmDecoder
 from pipeline.session import Claim, Codec, Frame
 from pipeline.timeline import SAMPLE_RATE
@@ -63,7 +65,9 @@ class _Journal:
 
     async def add(self, number: int, pcm: bytes, arrived_at: float) -> int:
         frame = Frame(number, pcm, arrived_at)
-        expected = await self._store.append(self._session, self._claim.connection, Codec.PCM16, frame)
+        with asking_redis("append"):
+            expected = await self._store.append(self._session, self._claim.connection, Codec.PCM16, frame)
+        FRAMES.inc(1, {"outcome": "kept" if number >= self.next_frame else "repeated"})
         if number >= self.next_frame:
             self._waiting = self._actor.hear.remote(self._session, frame)
             self.next_frame = expected
@@ -155,8 +159,8 @@ class WebmRecording:
 
     async def leave(self) -> None:
         """See `Recording`."""
-        self._pump.cancel()  # first: what the decoder gives up when cut off would not come out the same way again
-        await asyncio.gather(self._pump, return_exceptions=True)
+        # First: what the decoder gives up when cut off would not come out the same way again.
+        await tasks.end(self._pump)
         self._decoder.finish()
 
     async def _journal_decoded(self) -> None:

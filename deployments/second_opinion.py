@@ -12,11 +12,13 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+from deployments.metrics import GOOGLE
 from deployments.settings import Settings
 from pipeline.conversation import Question
 from pipeline.corrections import Telling
 from pipeline.diarisation.tags import TaggedWord
 from pipeline.events import Warned
+from pipeline.logs import why
 from pipeline.session import SessionRecord
 
 if TYPE_CHECKING:
@@ -93,7 +95,7 @@ class SecondOpinion:
         try:
             words, missing, message = await self._words(question, record)
         except Exception:
-            logger.exception("session %s: no second opinion", record.id)
+            logger.exception("no second opinion")
             words, missing, message = [], UNKNOWN_REASON, UNFORESEEN
         telling = Telling(since=question.since, until=question.until, words=tuple(words))
         return Opinion(telling, missing, message)
@@ -110,11 +112,14 @@ class SecondOpinion:
             min_speakers=record.min_speakers or 1,
             max_speakers=record.max_speakers,
         )
+        start = time.monotonic()
         try:
-            return await google.hear(question.audio, question.start, hints), "", ""
+            words, code, message = await google.hear(question.audio, question.start, hints), "", ""
         except GoogleUnavailable as error:
-            logger.warning("session %s: %s It said: %r", record.id, error, error.__cause__)
-            return [], error.code, error.message
+            logger.warning("%s It came of %s.", error, why(error.__cause__))  # whose words may repeat the request
+            words, code, message = [], error.code, error.message
+        GOOGLE.observe(time.monotonic() - start, {"outcome": code or "answered"})
+        return words, code, message
 
 
 def token(until: float) -> str:

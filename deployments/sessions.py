@@ -23,13 +23,16 @@ from redis.exceptions import RedisError
 from deployments.gather import Gatherer
 from deployments.held import Held, restore
 from deployments.live import Answered, Asked, Correcting, End, Live
+from deployments.metrics import DROPPED, LIVE_SESSIONS, RESTORED, STAGES, asking_redis, count_hop, timed
 from deployments.second_opinion import Asking, SecondOpinion, token
 from deployments.settings import Settings
+from pipeline import tasks
 from pipeline.conversation import Conversation, Hop
 from pipeline.corrections import Correction, Merging, Telling, UnknownSpeaker, consequences
 from pipeline.diarisation import Observation, Stretch
 from pipeline.emotion import EmotionHead
 from pipeline.events import Event, SessionEnded, Warned
+from pipeline.logs import about, speak
 from pipeline.published import Corrected
 from pipeline.session import Codec, Frame, OutOfStep, UnknownSession
 from pipeline.store import SessionStore, connect
@@ -47,9 +50,11 @@ class SessionActor:
     """Holds many sessions. All its methods may be called again: what was done is not done twice."""
 
     def __init__(self, settings: Settings, diariser: DeploymentHandle, recogniser: DeploymentHandle) -> None:
+        speak("sessions", settings.log_format, settings.log_level)
         self._settings = settings
         self._store = open_store(settings)
         self._live: dict[str, Live] = {}
+        self._busy_at = time.monotonic()
         self._observe: Gatherer[Stretch, Observation] = Gatherer(diariser.observe.remote)
         self._embed: Gatherer[Any, Any] = Gatherer(recogniser.embed.remote)
         self._head = EmotionHead.load()
@@ -83,13 +88,18 @@ class SessionActor:
         if live := self._live.pop(session, None):
             live.answer(live.doing, UnknownSession(session))
             if live.task:
-                live.task.cancel()
+                await tasks.end(live.task)
 
     async def ready(self) -> bool:
         """Answers once the actor is up."""
         return True
 
+    async def idle(self) -> float:
+        """Seconds since a session was last here; 0 while there is one."""
+        return 0.0 if self._live else time.monotonic() - self._busy_at
+
     def _of(self, session: str) -> Live:
+        self._busy_at = time.monotonic()
         if session not in self._live:
             live = self._live[session] = Live()
             live.task = asyncio.create_task(self._attend(session, live))
@@ -98,11 +108,14 @@ class SessionActor:
 
     async def _attend(self, session: str, live: Live) -> None:
         """Hear one session until it ends, is erased, or falls silent for long."""
+        about(session=session)
         pending: Asked | None = None
         failures = 0
         while True:
             try:
                 held = await restore(session, self._store, self._head, self._settings.diariser)
+                if failures or (held.conversation.next_frame and not held.record.stopped):  # else somebody corrects it
+                    RESTORED.inc()
                 while pending or (pending := await live.next(self._settings.abandon)):
                     live.doing = pending
                     over = await self._do(session, held, live, pending)
@@ -120,7 +133,7 @@ class SessionActor:
                 break
             except Exception as error:
                 known = isinstance(error, OutOfStep)
-                logger.error("session %s: going on from its snapshot", session, exc_info=not known)
+                logger.error("going on from its snapshot", exc_info=not known)
                 failures += 1
                 if failures == STUCK:
                     await self._warn(session)
@@ -129,6 +142,7 @@ class SessionActor:
                 await asyncio.sleep(min(FIRST_RETRY * 2 ** (failures - 1), LAST_RETRY))
         if self._live.get(session) is live:
             del self._live[session]
+            LIVE_SESSIONS.set(len(self._live))
 
     async def _do(self, session: str, held: Held, live: Live, asked: Asked) -> bool:
         """Do what was asked for; returns whether the conversation is over."""
@@ -272,11 +286,17 @@ class SessionActor:
             await self._store.save_snapshot(session, conversation.pack(), conversation.next_frame)
 
     async def _hop(self, session: str, conversation: Conversation, hop: Hop) -> None:
-        observation = await self._observe(conversation.stretch(hop))
+        with timed(STAGES, stage="observe"):
+            observation = await self._observe(conversation.stretch(hop))
         fragments = conversation.align(observation)
-        embeddings = await asyncio.gather(*(self._embed(conversation.audio(fragment)) for fragment in fragments))
-        events = conversation.conclude(hop, fragments, embeddings)
-        await self._store.publish(session, hop.number, events, conversation.corrected)
+        with timed(STAGES, stage="embed"):
+            embeddings = await asyncio.gather(*(self._embed(conversation.audio(fragment)) for fragment in fragments))
+        with timed(STAGES, stage="conclude"):
+            events = conversation.conclude(hop, fragments, embeddings)
+        with asking_redis("publish"):
+            new = await self._store.publish(session, hop.number, events, conversation.corrected)
+        count_hop(events, hop.arrived_at, new)
+        LIVE_SESSIONS.set(len(self._live))
 
     async def _abandon(self, session: str, held: Held, live: Live) -> None:
         """End a session whose recorder does not come back, so that its sound does not stay."""
@@ -290,6 +310,7 @@ class SessionActor:
         await self._catch_up(session, held, None)
         if conversation.samples == 0 and (heard := (await self._store.timeline(session)).heard_until) > 0:
             # The sound has expired with nobody here to conclude; what was heard of it stands.
+            DROPPED.inc()
             await self._store.publish(session, LAST_STEP, [SessionEnded(heard_until=heard)])
             return heard
         seconds = conversation.samples / SAMPLE_RATE
@@ -301,6 +322,7 @@ class SessionActor:
             await self._tell(session, held, live, seconds)
         await self._store.publish(session, last.number + 1, conversation.end(), conversation.corrected)
         await self._store.forget_audio(session)
+        logger.info("ended after %.1f s", seconds)
         return seconds
 
 

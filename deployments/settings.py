@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from pipeline.logs import Form
 from pipeline.session import LANGUAGE, DiariserName
 
 Port = Annotated[int, Field(ge=1, le=65_535)]
@@ -53,8 +56,28 @@ class Settings(BaseSettings):
         description="seconds that Google may take for one answer; a chunk, and so a question, takes 30",
     )
 
+    blobs: str = Field(
+        "",
+        description="where uploaded sound lies: a folder, s3://BUCKET/PREFIX or gs://BUCKET/PREFIX; empty: a folder of"
+        " the service's own",
+    )
+    max_upload_bytes: int = Field(2 * 2**30, ge=1_000, description="largest file that is taken")
+    max_recording_seconds: float = Field(6 * 3_600, ge=1, le=86_400, description="longest recording that is taken")
+    max_queued: int = Field(10_000, ge=1, description="recordings that may wait; more are asked to come later")
+    recording_tries: int = Field(
+        3, ge=1, description="times that a recording is begun without getting further before it is given up"
+    )
+    recording_min_workers: int = Field(1, ge=1, description="recordings heard at once, when little waits")
+    recording_max_workers: int = Field(2, ge=1, description="recordings heard at once, when much waits")
+    recording_cpus: float = Field(0.1, ge=0)
+    recording_at_once: int = Field(2, ge=1, le=64, description="segments of one recording that are heard at once")
+    webhook_private: bool = Field(
+        False, description="webhooks may go to private addresses: whoever uploads then reaches what this server reaches"
+    )
+
     ingress_cpus: float = Field(0.2, ge=0)
     session_actors: int = Field(1, ge=1, description="actors that hold the live sessions")
+    session_cpus: float = Field(0.1, gt=0, description="of one such actor; above 0 keeps it off a head without CPUs")
     snapshot_seconds: float = Field(5, gt=0, description="conversation seconds between snapshots")
     diariser_replicas: int = Field(1, ge=1)
     diariser_cpus: float = Field(0.5, ge=0)
@@ -62,7 +85,13 @@ class Settings(BaseSettings):
     emotion_max_replicas: int = Field(2, ge=1)
     emotion_cpus: float = Field(0.5, ge=0)
     emotion_gpus: float = Field(0, ge=0, description="GPUs of one emotion replica; a fraction shares a card")
+    metrics_port: int = Field(0, ge=0, le=65_535, description="port of Prometheus metrics; 0: one that is free")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "WARNING"
+    traces: str = Field(
+        "",
+        description="where spans of requests go: a file or a collector (http://HOST:4318/v1/traces); empty: nowhere",
+    )
+    log_format: Form = Field("text", description="text, or json: an object a line, for what collects logs")
 
     @field_validator("redis_url", mode="before")
     @classmethod
@@ -80,6 +109,8 @@ class Settings(BaseSettings):
     def _fits_together(self) -> Settings:
         if self.emotion_min_replicas > self.emotion_max_replicas:
             raise ValueError("emotion_min_replicas is above emotion_max_replicas")
+        if self.recording_min_workers > self.recording_max_workers:
+            raise ValueError("recording_min_workers is above recording_max_workers")
         if self.google_insecure and not self.google_endpoint:
             raise ValueError("google_insecure needs a google_endpoint: Google's own takes nothing in the clear")
         return self
@@ -91,6 +122,12 @@ class Settings(BaseSettings):
         if url is not None and not url.get_secret_value().startswith(schemes):
             raise ValueError(f"a Redis URL starts with one of {', '.join(schemes)}")
         return url
+
+    @property
+    def blob_url(self) -> str:
+        """Where uploaded sound lies: what was set, or a folder where this user's programs keep their data."""
+        home = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
+        return self.blobs or str(home / "tonetrack" / "recordings")
 
     @property
     def redis_address(self) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import fcntl
 import importlib.util
 import logging
 import os
@@ -14,7 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +28,15 @@ from deployments.settings import Settings
 NEEDED_MEMORY = 2.5e9  # bytes; what all processes take at rest, and some
 OBJECT_STORE = 256 * 1024 * 1024  # bytes; handles carry small things, and Ray's default takes a third of the memory
 STARTUP_SECONDS = 120.0
+LOCK = "lock"  # a file in the folder of uploaded sound
 GRACE_SECONDS = 5.0  # for a process to end by itself
 
 # One thread a model call: the replicas share the cores, and threads that spin for each other take them away.
 QUIET_WORKERS = {
     "RAY_AUTH_MODE": "disabled",
     "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": "deployments.backpressure:in_proxy",
+    "RAY_worker_niceness": "0",  # Ray's 15 would leave no room below live work for what nobody waits for
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "OMP_NUM_THREADS": "1",
     "TF_NUM_INTRAOP_THREADS": "1",
@@ -40,6 +44,13 @@ QUIET_WORKERS = {
     "TF_CPP_MIN_LOG_LEVEL": "3",
     "TF_ENABLE_ONEDNN_OPTS": "0",
     "KERAS_BACKEND": "tensorflow",
+}
+
+# Serve's proxy knows of tracing by these alone: `tracing_config` reaches replicas and nobody else (Ray 2.60).
+TRACED_WORKERS = {
+    "RAY_SERVE_TRACING_EXPORTER_IMPORT_PATH": "deployments.traces:span_processors",
+    "RAY_SERVE_TRACING_SAMPLING_RATIO": "1.0",
+    "OTEL_SERVICE_NAME": "tonetrack",
 }
 
 
@@ -50,21 +61,26 @@ class CannotStart(RuntimeError):
 def run(settings: Settings, dashboard: bool, say: Callable[[str], None]) -> None:
     """Start everything, say where the page is, wait for Ctrl-C or SIGTERM, end everything. Raises `CannotStart`."""
     _check_machine(settings)
-    os.environ.update({name: value for name, value in QUIET_WORKERS.items() if name not in os.environ})
+    needed = QUIET_WORKERS | (TRACED_WORKERS if settings.traces else {})
+    os.environ.update({name: value for name, value in needed.items() if name not in os.environ})
     mine: list[subprocess.Popen[bytes]] = []
     with _StopSignals(say) as signals, ExitStack() as stack:
         if settings.redis_url is None:
             say("starting Redis")
             address, store = stack.enter_context(_embedded_redis())
             mine.append(store)
-            settings = settings.model_copy(update={"redis_url": SecretStr(address)})
+            # Without a Redis that lasts, nobody would know of the sound that the last run has left.
+            blobs = settings.blobs or stack.enter_context(_sound_folder())
+            settings = settings.model_copy(update={"redis_url": SecretStr(address), "blobs": blobs})
         else:
             _check_redis(settings.redis_address)
+        _check_blobs(settings)
         say("starting the page")
         page = stack.enter_context(_process([sys.executable, "-m", "ui.server"], _page_environment(settings)))
         mine.append(page)
+        os.environ["TONETRACK_REDIS_URL"] = settings.redis_address  # for Serve's controller: see `QueueLengthPolicy`
         say("starting Ray")
-        stack.enter_context(_ray(dashboard))
+        stack.enter_context(_ray(dashboard, settings.metrics_port))
         signals.listen()  # Ray has a handler of its own for SIGTERM, which aborts
         say("loading the models")
         _serve(settings)
@@ -106,6 +122,29 @@ def _check_redis(url: str) -> None:
             client.ping()
     except (redis.RedisError, OSError, ValueError) as error:
         raise CannotStart(f"No Redis answers at TONETRACK_REDIS_URL: {str(error).rstrip('.')}.") from error
+
+
+@contextmanager
+def _sound_folder() -> Iterator[str]:
+    """A folder for uploaded sound that goes with this process; those that killed ones have left go first."""
+    prefix = "tonetrack-sound-"
+    for left in Path(tempfile.gettempdir()).glob(f"{prefix}*"):
+        with suppress(OSError), (left / LOCK).open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # held by whoever is alive
+            shutil.rmtree(left, ignore_errors=True)
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=prefix, ignore_cleanup_errors=True)))
+        fcntl.flock(stack.enter_context((folder / LOCK).open("w")), fcntl.LOCK_EX)
+        yield str(folder / "recordings")
+
+
+def _check_blobs(settings: Settings) -> None:
+    from pipeline.blobs import Blobs, BlobTrouble
+
+    try:
+        Blobs(settings.blob_url).check()
+    except BlobTrouble as error:
+        raise CannotStart(f"{error} TONETRACK_BLOBS names another place.") from error
 
 
 class _StopSignals:
@@ -182,7 +221,7 @@ def redis_server() -> str:
 
 
 @contextmanager
-def _ray(dashboard: bool) -> Iterator[None]:
+def _ray(dashboard: bool, metrics_port: int) -> Iterator[None]:
     """A Ray of our own, lean; never a cluster that happens to be near."""
     import ray
 
@@ -191,6 +230,7 @@ def _ray(dashboard: bool) -> Iterator[None]:
             address="local",
             num_cpus=max(2, os.cpu_count() or 2),
             include_dashboard=dashboard,
+            _metrics_export_port=metrics_port or None,
             object_store_memory=OBJECT_STORE,
             log_to_driver=False,
             logging_level=logging.ERROR,
@@ -208,12 +248,11 @@ def _serve(settings: Settings) -> None:
     from deployments.app import build
 
     logging.getLogger("ray.serve").setLevel(logging.ERROR)
+    logs = {"enable_access_log": False, "log_level": settings.log_level, "encoding": settings.log_format.upper()}
     try:
-        serve.start(
-            http_options={"host": settings.host, "port": settings.port},
-            logging_config={"enable_access_log": False, "log_level": settings.log_level},
-        )
-        serve.run(build(settings), name="tonetrack", route_prefix="/")
+        # Serve's own parts take the one, replicas the other, until `pipeline.logs` speaks in them.
+        serve.start(http_options={"host": settings.host, "port": settings.port}, logging_config=logs)
+        serve.run(build(settings), name="tonetrack", route_prefix="/", logging_config=logs)
         _wait_for(f"{_url(settings.host, settings.port)}/readyz")
     except RuntimeError as error:
         raise CannotStart(f"The application does not start: {error}") from error
@@ -255,6 +294,7 @@ def _page_environment(settings: Settings) -> dict[str, str]:
         "TONETRACK_API_URL": settings.api_url,
         "TONETRACK_DIARISER": settings.diariser,
         "TONETRACK_RETENTION": str(settings.retention),
+        "TONETRACK_LOG_FORMAT": settings.log_format,
     }
 
 

@@ -36,12 +36,16 @@ Pcm = NDArray[np.int16]
 
 @dataclass(frozen=True)
 class Service:
-    """A running service: base URLs of its API and its page, its process, and the file that its messages go to."""
+    """A running service: base URLs of its API and its page, its process, and the file that its messages go to.
+
+    `metrics`: where it exports them, if it was told to.
+    """
 
     api: str
     page: str
     process: subprocess.Popen[str]
     log: Path
+    metrics: str = ""
 
     def processes(self) -> dict[int, str]:
         """Command lines of everything that it started, by process id. The Redis and the page are its children too."""
@@ -60,6 +64,13 @@ class Service:
         found = re.search(r"unixsocket:(\S+)", " ".join(self.processes().values()))
         assert found
         return redis.Redis(unix_socket_path=found[1])
+
+    def logs(self) -> dict[str, str]:
+        """All that it has logged so far, Ray's own files included, by the files' names."""
+        found = re.search(r"--logs[-_]dir=(\S+)", " ".join(self.processes().values()))
+        assert found
+        files = [self.log, *(file for file in Path(found[1]).rglob("*") if file.is_file())]
+        return {file.name: file.read_text(errors="replace") for file in files}
 
     def kill(self, part: str) -> int:
         """SIGKILL for the one process of this service whose command line holds `part`; returns its id."""
@@ -106,7 +117,8 @@ def running_service(**settings: Any) -> Iterator[Service]:
             )
         try:
             page = _await_url(process, log)
-            yield Service(f"http://127.0.0.1:{port}", page, process, log)
+            metrics = f"http://127.0.0.1:{settings.get('metrics_port', 0)}/metrics"
+            yield Service(f"http://127.0.0.1:{port}", page, process, log, metrics)
         finally:
             process.send_signal(signal.SIGINT)
             try:

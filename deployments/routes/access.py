@@ -9,6 +9,7 @@ from fastapi.requests import HTTPConnection
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from deployments.context import Context
+from pipeline.logs import about
 from pipeline.session import Role
 
 
@@ -24,6 +25,7 @@ _Bearer = Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)]
 
 async def get_role(session: str, context: TheContext, bearer: _Bearer) -> Role:
     """What the request's key allows in this session. Raises 401 without a key, 403 for a wrong one."""
+    about(session=session)
     if bearer is None:
         message = "Send the session's recorder or viewer key: 'Authorization: Bearer KEY'."
         raise HTTPException(401, message, {"WWW-Authenticate": "Bearer"})
@@ -39,5 +41,36 @@ async def require_recorder(role: Annotated[Role, Depends(get_role)]) -> None:
         raise HTTPException(403, "A viewer key may only look; this takes the recorder key.")
 
 
+async def get_role_in_recording(recording: str, context: TheContext, bearer: _Bearer) -> Role:
+    """What the request's key allows with this recording. Raises 401 without a key, 403 for a wrong one."""
+    about(recording=recording)
+    if bearer is None:
+        raise HTTPException(
+            401, "Send the recording's key: 'Authorization: Bearer KEY'.", {"WWW-Authenticate": "Bearer"}
+        )
+    role = await context.inbox.jobs.role(recording, bearer.credentials)
+    if role is None:
+        raise HTTPException(403, "This key does not open this recording.")
+    return role
+
+
+async def require_owner(role: Annotated[Role, Depends(get_role_in_recording)]) -> None:
+    """Raises 403 for a viewer."""
+    if role is not Role.RECORDER:
+        raise HTTPException(403, "A viewer key may only look; this takes the key that uploaded the recording.")
+
+
+async def get_owner_key(context: TheContext, bearer: _Bearer) -> str | None:
+    """The key under which recordings are uploaded, or None without one. Raises 403 for a key that nothing is under."""
+    if bearer is None:
+        return None
+    if not await context.inbox.jobs.known_owner(bearer.credentials):
+        raise HTTPException(403, "No recordings are under this key; upload without one, and a new key is made.")
+    return bearer.credentials
+
+
+MayLook = Depends(get_role_in_recording)
+IsOwner = Depends(require_owner)
+OwnerKey = Annotated[str | None, Depends(get_owner_key)]
 AsViewer = Depends(get_role)
 AsRecorder = Depends(require_recorder)

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ValidationError
 from redis.exceptions import RedisError
 
 from deployments.context import Context
+from deployments.metrics import LIVE_RECORDERS, REFUSED
 from deployments.protocol import (
     Ack,
     Close,
@@ -32,7 +33,9 @@ from deployments.protocol import (
 from deployments.recording import Recording, open_recording
 from deployments.routes.access import TheContext
 from deployments.routes.errors import UNKNOWN
+from pipeline import tasks
 from pipeline.audio import UndecodableAudio
+from pipeline.logs import about
 from pipeline.session import Codec, FrameGap, OtherCodec, Role, SessionOver, TakenOver, UnknownSession
 
 FULL = "All places are taken; try again in half a minute."
@@ -46,6 +49,7 @@ router = APIRouter()
 @router.websocket("/v1/sessions/{session}/audio")
 async def record(socket: WebSocket, session: str, context: TheContext) -> None:
     """Record a session. Ends with one of the close codes of `deployments.protocol.Close`."""
+    about(session=session)
     await socket.accept()
     line = _Line(socket, context, session)
     try:
@@ -55,7 +59,7 @@ async def record(socket: WebSocket, session: str, context: TheContext) -> None:
     except (WebSocketDisconnect, TimeoutError):
         pass  # gone without a word: what was acknowledged is safe, and the session waits for a recorder
     except RedisError:
-        logger.exception("session %s: the journal could not be written", session)
+        logger.exception("the journal could not be written")
         await line.refuse(Refused(Close.TROUBLE, "The store does not answer. Come back; nothing acknowledged is lost."))
     finally:
         await line.leave()
@@ -110,6 +114,8 @@ class _Line:
 
     async def refuse(self, refusal: Refused) -> None:
         """Say why, then close."""
+        REFUSED.inc(1, {"reason": refusal.code.name.lower()})
+        logger.info("refused: %s", refusal.code.name.lower())
         try:
             await self._say(Failed(code=refusal.code.name.lower(), message=refusal.message))
             await self._socket.close(refusal.code, refusal.message[:120])
@@ -119,6 +125,7 @@ class _Line:
     async def leave(self) -> None:
         """Let go of what this connection held."""
         self._context.recorders -= self._admitted
+        LIVE_RECORDERS.set(self._context.recorders)
         if self._recording:
             await self._recording.leave()
 
@@ -135,9 +142,7 @@ class _Line:
                 pings.result()  # raises what ended the line; the actor hears the rest all the same
             return await task
         finally:
-            for each in (task, pings):
-                each.cancel()
-            await asyncio.gather(task, pings, return_exceptions=True)
+            await tasks.end(task, pings)
 
     async def _answer_pings(self) -> None:
         while True:
@@ -181,6 +186,7 @@ class _Line:
         return urlsplit(origin).hostname == urlsplit(f"//{self._socket.headers.get('host', '')}").hostname
 
     async def _take(self, recording: Recording, message: bytes) -> None:
+        LIVE_RECORDERS.set(self._context.recorders)
         limit = self._context.settings.max_frame_bytes
         if len(message) > limit + 4:
             raise Refused(

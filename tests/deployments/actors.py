@@ -11,6 +11,7 @@ import numpy as np
 
 from deployments.sessions import SessionActor
 from deployments.settings import Settings
+from pipeline import tasks
 from pipeline.diarisation import Observation, Stretch
 from pipeline.diarisation.local import LocalDiariser
 from pipeline.emotion import EmotionHead
@@ -55,10 +56,7 @@ class Actors:
         return self.another()
 
     async def close(self) -> None:
-        tasks = [live.task for actor in self._actors for live in actor._live.values() if live.task]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await tasks.end(*(live.task for actor in self._actors for live in actor._live.values() if live.task))
         await asyncio.gather(*(actor._second.close() for actor in self._actors))
         self._actors = []
 

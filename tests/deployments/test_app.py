@@ -22,19 +22,21 @@ from deployments.context import Context
 from deployments.ingress import build_api
 from deployments.settings import Settings
 from deployments.up import QUIET_WORKERS
-from tests.service import ROOT, free_port, record, running_redis
+from tests.service import ROOT, record, running_redis
 
-CONFIG = ROOT / "cluster" / "serve.yaml"
+CONFIG = ROOT / "cluster" / "overlays" / "kind" / "serve.yaml"
 SERVE = Path(sys.executable).parent / "serve"
 
 
 def test_the_graph_is_what_the_settings_say() -> None:
     settings = Settings(redis_url="redis://nowhere:1", emotion_gpus=0.25, emotion_max_replicas=3)
     ingress = build(settings)._bound_deployment
-    diariser, recogniser = (argument._bound_deployment for argument in ingress.init_args[1:])
-    assert (ingress.name, diariser.name, recogniser.name) == ("Ingress", "Diariser", "EmotionRecogniser")
+    diariser, recogniser, worker = (argument._bound_deployment for argument in ingress.init_args[1:])
+    names = ("Ingress", "Diariser", "EmotionRecogniser", "RecordingWorker")
+    assert (ingress.name, diariser.name, recogniser.name, worker.name) == names
     assert recogniser.ray_actor_options["num_gpus"] == 0.25
     assert recogniser._deployment_config.autoscaling_config.max_replicas == 3
+    assert worker._deployment_config.autoscaling_config.max_replicas == settings.recording_max_workers
 
 
 def test_the_serve_config_is_valid() -> None:
@@ -49,9 +51,9 @@ async def test_a_page_on_another_port_may_ask_with_a_key_but_not_with_cookies(me
     asked = {
         "Origin": "http://localhost:5006",
         "Access-Control-Request-Method": method,
-        "Access-Control-Request-Headers": "authorization,content-type",
+        "Access-Control-Request-Headers": "authorization,content-type,idempotency-key",
     }
-    transport = httpx.ASGITransport(build_api(Context(Settings(), nothing, nothing, nothing)))
+    transport = httpx.ASGITransport(build_api(Context(Settings(), nothing, nothing, nothing, nothing)))
     async with httpx.AsyncClient(transport=transport, base_url="http://localhost:8000") as http:
         preflight = await http.options("/v1/sessions/anything/speakers/1", headers=asked)
         refused = await http.options("/v1/sessions/anything", headers=asked | {"Access-Control-Request-Method": "PUT"})
@@ -76,8 +78,6 @@ def serve_run(target: str, redis_url: str, log: Path) -> Iterator[None]:
             stdout=messages,
             stderr=messages,
             start_new_session=True,
-            # In a job that a script has put into the background Ctrl-C is ignored, and so it is in all that it starts.
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
         )
     try:
         yield
@@ -99,15 +99,11 @@ async def ready(url: str, log: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("by", ["import path", "config file"])
-async def test_serve_run_starts_the_same_graph(tmp_path: Path, small_conversation: Any, by: str) -> None:
-    port = free_port() if by == "config file" else 8000
-    config = tmp_path / "serve.yaml"
-    config.write_text(CONFIG.read_text().replace("port: 8000", f"port: {port}"))
-    target = str(config) if by == "config file" else "deployments.app:build"
-    log = tmp_path / "messages"
-    with running_redis(tmp_path) as redis_url, serve_run(target, redis_url, log):
-        await ready(f"http://127.0.0.1:{port}", log)
-        session, _, seconds = await record(f"http://127.0.0.1:{port}", small_conversation[0], pace=0)
+async def test_serve_run_starts_the_same_graph(tmp_path: Path, small_conversation: Any) -> None:
+    """By its import path; `tests.cluster` deploys the config files."""
+    url, log = "http://127.0.0.1:8000", tmp_path / "messages"
+    with running_redis(tmp_path) as redis_url, serve_run("deployments.app:build", redis_url, log):
+        await ready(url, log)
+        session, _, seconds = await record(url, small_conversation[0], pace=0)
         assert seconds == pytest.approx(len(small_conversation[0]) / 16_000)
         assert (await session.get())["speakers"] == [1, 2]

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
 
+from deployments import sessions
 from pipeline.corrections import Correction, Merging, Naming, Telling, UnknownSpeaker
 from pipeline.events import Event, SpeakerNamed, SpeakersMerged
 from pipeline.session import OutOfStep, UnknownSession
@@ -41,6 +43,22 @@ async def test_a_replay_is_corrected_where_the_first_hearing_was(
     timeline = folded(undisturbed)
     assert (timeline.names, timeline.speakers) == ({1: "Anna"}, [1])
     assert await run(killed=True) == undisturbed
+
+
+async def test_what_goes_on_from_a_snapshot_is_counted(
+    store: SessionStore, actors: Actors, small_conversation: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counter = Mock()
+    monkeypatch.setattr(sessions, "RESTORED", counter)
+    actor, talk = await actors.start(), await begin(store, small_conversation[0])
+    await talk.say(7, actor)
+    assert not counter.inc.called
+    actor = await actors.start()
+    await talk.say(8, actor)
+    assert counter.inc.call_count == 1
+    await talk.stop(actor)
+    await (await actors.start()).correct(talk.id, ANNA, "name")
+    assert counter.inc.call_count == 1, "what has ended is only corrected"
 
 
 async def test_corrections_that_race_take_effect_one_after_the_other(

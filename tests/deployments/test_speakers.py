@@ -238,7 +238,7 @@ async def test_the_sound_of_a_voice_never_touches_the_disk(tmp_path: Path, monke
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "nowhere"))
     unused: Any = None
     diariser: Any = SimpleNamespace(enrol=SimpleNamespace(remote=enrol))
-    transport = httpx.ASGITransport(build_api(Context(Settings(), unused, unused, diariser)))
+    transport = httpx.ASGITransport(build_api(Context(Settings(), unused, unused, diariser, unused)))
     async with httpx.AsyncClient(transport=transport, base_url="http://localhost:8000") as http:
         with pytest.raises(EOFError):
             await http.post("/v1/voices", params={"name": "Anna", "consent": True}, content=sound)
@@ -255,7 +255,7 @@ async def test_too_much_sound_is_refused_before_all_of_it_has_come() -> None:
             yield bytes(2**20)
 
     unused: Any = None
-    transport = httpx.ASGITransport(build_api(Context(Settings(), unused, unused, unused)))
+    transport = httpx.ASGITransport(build_api(Context(Settings(), unused, unused, unused, unused)))
     async with httpx.AsyncClient(transport=transport, base_url="http://localhost:8000") as http:
         refused = await http.post("/v1/voices", params={"name": "Anna", "consent": True}, content=endless())
     assert (refused.status_code, sent) == (413, 21)

@@ -1,0 +1,96 @@
+"""What the API's description shows of recordings."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from deployments.multipart import FILE
+from pipeline.exports import FORMATS
+from pipeline.job import RecordingRequest
+
+JOB: Final[dict[str, Any]] = {
+    "id": "6e5fd21904d7ec8d",
+    "name": "Session of 12 March",
+    "purpose": "therapy",
+    "state": "running",
+    "created_at": 1767225600.123456,
+    "started_at": 1767225601.5,
+    "step": "who speaks",
+    "done": 1260.0,
+    "seconds": 3000.0,
+    "progress": 0.294,
+    "tries": 1,
+    "file": "session.m4a",
+    "bytes": 24117248,
+    "media_type": "audio/mp4",
+    "channels": 2,
+    "channels_as": "mix",
+    "min_speakers": 2,
+    "max_speakers": 2,
+    "keep_audio": False,
+    "audio": True,
+    "webhook": "https://example.org/heard",
+}
+TAKEN_IN: Final[dict[str, Any]] = JOB | {
+    "state": "queued",
+    "position": 3,
+    "started_at": None,
+    "step": None,
+    "done": 0.0,
+    "progress": 0.0,
+    "tries": 0,
+    "key": "…",
+    "viewer_key": "…",
+    "webhook_secret": "whsec_…",
+}
+_SCHEMA: Final[dict[str, Any]] = RecordingRequest.model_json_schema()
+UPLOAD: Final[dict[str, Any]] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "required": [FILE, *_SCHEMA["required"]],
+                    "properties": {
+                        FILE: {"type": "string", "format": "binary", "description": "any audio, or video with sound"},
+                        **_SCHEMA["properties"],
+                    },
+                },
+                "example": {FILE: "session.m4a", "purpose": "therapy", "consent": True, "max_speakers": 2},
+            }
+        },
+    }
+}
+TIMELINES: Final[dict[int | str, dict[str, Any]]] = {
+    200: {
+        "description": "the timeline",
+        "content": {
+            "application/json": {"example": {"heard_until": 12.5, "ended": True, "speakers": [1], "turns": []}},
+            **{
+                form.media_type: {"schema": {"type": "string"}}
+                for form in FORMATS.values()
+                if "json" not in form.media_type
+            },
+            FORMATS["chunks.json"].media_type: {
+                "example": [{"1": {"start_times": [0.5], "end_times": [2.0], "emotion": ["calm", "unsure"]}}]
+            },
+        },
+    },
+    406: {"description": "no such format"},
+    409: {"description": "it is not heard yet, or never will be"},
+}
+REFUSALS: Final[dict[int | str, dict[str, Any]]] = {
+    401: {"description": "no key"},
+    403: {"description": "a key that opens nothing, or not this"},
+    404: {"description": "no such recording"},
+}
+UPLOAD_REFUSALS: Final[dict[int | str, dict[str, Any]]] = {
+    403: {"description": "nothing was ever uploaded under this key"},
+    408: {"description": "nothing came for too long"},
+    409: {"description": "the same upload is on its way, or was taken over, by another connection"},
+    413: {"description": "too big or too long"},
+    415: {"description": "no recording"},
+    422: {"description": "encrypted, damaged beyond use, without consent, or a form that makes no sense"},
+    503: {"description": "too many wait, or the place where sound is kept is away; see Retry-After"},
+}

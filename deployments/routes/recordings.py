@@ -1,0 +1,272 @@
+"""Recordings over HTTP: follow what becomes of them, fetch what was heard, cancel, erase."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Header, HTTPException, Path, Query, Response
+from fastapi.responses import HTMLResponse, StreamingResponse
+from pydantic import BaseModel, ConfigDict, Field
+
+from deployments.routes.access import IsOwner, MayLook, OwnerKey, TheContext
+from deployments.routes.examples import JOB, REFUSALS, TIMELINES
+from pipeline.exports import FORMATS, best_format
+from pipeline.job import Job, State, UnknownRecording
+from pipeline.jobs import JobStore
+from pipeline.session import Role
+from pipeline.timeline import Timeline
+from pipeline.webhooks import Attempted
+
+POLL_SECONDS = 0.5  # between two looks at a recording that somebody follows
+STILL_SECONDS = 15.0  # without news, after which a sign of life is sent
+AUDIO_BLOCK = 2**18  # bytes
+RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})$")
+
+router = APIRouter(prefix="/v1/recordings", tags=["recordings"], responses=REFUSALS)
+
+
+class Recordings(BaseModel):
+    """A page of recordings, newest first."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"recordings": [JOB], "next": "1767225600.123456"}]})
+
+    recordings: list[Job]
+    next: str | None = Field(description="the cursor of the next page; none on the last")
+
+
+class Attempts(BaseModel):
+    """What became of the attempts to tell the webhook, the oldest first."""
+
+    deliveries: list[Attempted]
+
+
+@router.get("")
+async def owned(
+    context: TheContext,
+    owner_key: OwnerKey,
+    limit: Annotated[int, Query(ge=1, le=200)] = 50,
+    cursor: Annotated[float | None, Query(description="as the page before says", ge=0)] = None,
+) -> Recordings:
+    """What was uploaded under the key of the request, newest first."""
+    if owner_key is None:
+        message = "Send the key that your recordings are under: 'Authorization: Bearer KEY'."
+        raise HTTPException(401, message, {"WWW-Authenticate": "Bearer"})
+    jobs = await context.inbox.jobs.owned(owner_key, cursor, limit + 1)
+    more = len(jobs) > limit
+    return Recordings(recordings=jobs[:limit], next=repr(jobs[limit - 1].created_at) if more else None)
+
+
+@router.get("/{recording}")
+async def look(recording: str, role: Annotated[Role, MayLook], context: TheContext) -> Job:
+    """How far a recording is: its state, its place in the queue, the seconds done, or why it failed."""
+    job = await context.inbox.jobs.job(recording)
+    return job if role is Role.RECORDER else _for_viewers(job)
+
+
+@router.get("/{recording}/events", response_class=StreamingResponse)
+async def events(recording: str, role: Annotated[Role, MayLook], context: TheContext) -> StreamingResponse:
+    """How far a recording is, as server-sent events, until it is over. Each holds all there is to know."""
+    stream = _followed(context.inbox.jobs, recording, role)
+    return StreamingResponse(stream, media_type="text/event-stream", headers={"Cache-Control": "no-store"})
+
+
+@router.get("/{recording}/timeline", dependencies=[MayLook], responses=TIMELINES, response_class=StreamingResponse)
+async def timeline(
+    recording: str, context: TheContext, accept: Annotated[str, Header()] = "application/json"
+) -> StreamingResponse:
+    """What was heard, corrections applied, in the format that `Accept` asks for; JSON where it leaves that open."""
+    extension = best_format(accept)
+    if extension is None:
+        offered = ", ".join(one.media_type for one in FORMATS.values())
+        raise HTTPException(406, f"A timeline comes as {offered}.")
+    return await _exported(recording, extension, context)
+
+
+@router.get(
+    "/{recording}/timeline.{extension}", dependencies=[MayLook], responses=TIMELINES, response_class=StreamingResponse
+)
+async def timeline_as(
+    recording: str,
+    extension: Annotated[str, Path(description=", ".join(FORMATS), max_length=20)],
+    context: TheContext,
+) -> StreamingResponse:
+    """The same, in the format of an extension."""
+    if extension not in FORMATS:
+        raise HTTPException(404, f"There is no timeline.{extension}; there are: {', '.join(FORMATS)}.")
+    return await _exported(recording, extension, context)
+
+
+@router.get("/{recording}/report.html", dependencies=[MayLook], response_class=HTMLResponse)
+async def report(recording: str, context: TheContext) -> HTMLResponse:
+    """What was heard as a page with plots that opens without a network."""
+    job, known = await _heard(recording, context)
+    text = await context.aside(_report, job, known)
+    headers = {"Content-Disposition": f'attachment; filename="{_file_name(job)}.html"'}
+    return HTMLResponse(text, headers=headers)
+
+
+@router.get("/{recording}/audio", dependencies=[MayLook], response_class=StreamingResponse)
+async def audio(
+    recording: str, context: TheContext, wanted: Annotated[str | None, Header(alias="Range")] = None
+) -> Response:
+    """The sound as it was uploaded, where it was to be kept; a part of it where a single `Range` is asked for."""
+    job = await context.inbox.jobs.job(recording)
+    gone = HTTPException(404, "The sound of this recording is not kept; say keep_audio=true when you upload.")
+    if not job.audio:
+        raise gone
+    try:
+        size = await asyncio.to_thread(context.inbox.blobs.size, recording)
+    except FileNotFoundError as error:
+        raise gone from error
+    start, end, status = _part(wanted, size)
+    headers = {"Accept-Ranges": "bytes", "Content-Length": str(end - start), "Cache-Control": "no-store"}
+    if status == 206:
+        headers["Content-Range"] = f"bytes {start}-{end - 1}/{size}"
+    headers["X-Content-Type-Options"] = "nosniff"
+    headers["Content-Disposition"] = "attachment"
+
+    def content() -> Iterator[bytes]:
+        with context.inbox.blobs.read(recording) as file:
+            file.seek(start)
+            left = end - start
+            while left > 0 and (block := file.read(min(AUDIO_BLOCK, left))):
+                left -= len(block)
+                yield block
+
+    return StreamingResponse(content(), status, headers, job.media_type)
+
+
+@router.get("/{recording}/deliveries", dependencies=[IsOwner])
+async def deliveries(recording: str, context: TheContext) -> Attempts:
+    """What became of the attempts to tell the webhook."""
+    return Attempts(deliveries=await context.inbox.webhooks.log(recording))
+
+
+@router.post("/{recording}/cancel", dependencies=[IsOwner], status_code=202)
+async def cancel(recording: str, context: TheContext) -> Job:
+    """Have it heard no more. What is being heard stops within a segment; 409 for what is over."""
+    state = await context.inbox.jobs.cancel(recording)
+    if state.over:
+        raise HTTPException(409, f"This recording is over already: {state.value}.")
+    if state is State.QUEUED:
+        await context.inbox.conclude(recording)
+    return await context.inbox.jobs.job(recording)
+
+
+@router.post("/{recording}/retry", dependencies=[IsOwner], status_code=202)
+async def retry(recording: str, context: TheContext) -> Job:
+    """Send what was given up to the queue again; 409 for what was not."""
+    try:
+        await context.inbox.jobs.retry(recording)
+    except ValueError as error:
+        raise HTTPException(409, str(error)) from error
+    await context.inbox.enqueue(recording)
+    return await context.inbox.jobs.job(recording)
+
+
+@router.delete("/{recording}", dependencies=[IsOwner])
+async def erase(recording: str, context: TheContext) -> dict[str, str]:
+    """Erase the sound, the timeline and the job, now."""
+    await context.inbox.erase(recording)
+    await context.pool.actor(recording).drop.remote(recording)
+    return {"erased": recording, "detail": "The sound, the timeline and the job of this recording are gone."}
+
+
+def _for_viewers(job: Job) -> Job:
+    """Without the webhook, whose URL may be a secret of its own."""
+    return job.model_copy(update={"webhook": ""})
+
+
+async def _followed(jobs: JobStore, recording: str, role: Role) -> AsyncIterator[str]:
+    told, told_at = None, time.monotonic()
+    try:
+        while True:
+            job = await jobs.job(recording)
+            shown = job if role is Role.RECORDER else _for_viewers(job)
+            text = shown.model_copy(update={"expires_in": None}).model_dump_json()
+            if text != told:
+                told, told_at = text, time.monotonic()
+                yield f"event: recording.{job.state.value}\ndata: {text}\n\n"
+            elif time.monotonic() - told_at > STILL_SECONDS:  # or a proxy would take the line for dead
+                told_at = time.monotonic()
+                yield ": still here\n\n"
+            if job.state.over:
+                return
+            await asyncio.sleep(POLL_SECONDS)
+    except UnknownRecording:
+        yield 'event: recording.erased\ndata: {"type": "recording.erased"}\n\n'
+
+
+async def _heard(recording: str, context: Any) -> tuple[Job, Timeline]:
+    """A recording and its timeline. Raises 409 where there is none yet, or never will be."""
+    job: Job = await context.inbox.jobs.job(recording)
+    match job.state:
+        case State.QUEUED:
+            raise HTTPException(409, f"It waits to be heard, as number {job.position}.", {"Retry-After": "5"})
+        case State.RUNNING:
+            raise HTTPException(409, f"It is being heard; {job.progress:.0%} is done.", {"Retry-After": "2"})
+        case State.FAILED:
+            raise HTTPException(409, f"It could not be heard. {job.error}")
+        case State.CANCELLED:
+            raise HTTPException(409, "It was cancelled.")
+    return job, await context.store.timeline(recording, context.aside)
+
+
+async def _exported(recording: str, extension: str, context: Any) -> StreamingResponse:
+    job, known = await _heard(recording, context)
+    form = FORMATS[extension]
+    headers = {"Content-Disposition": f'attachment; filename="{_file_name(job)}.{extension}"', "Vary": "Accept"}
+    return StreamingResponse(
+        _written(form.write(known, job.name), context), media_type=form.media_type, headers=headers
+    )
+
+
+async def _written(pieces: Iterator[str], context: Any) -> AsyncIterator[str]:
+    """The pieces, each of them made aside."""
+    while (piece := await context.aside(next, pieces, None)) is not None:
+        yield piece
+
+
+def _report(job: Job, known: Timeline) -> str:
+    from ui.report import report  # Bokeh: half a second, and only whoever wants a report needs it
+
+    return report(known, job.name, facts(job, known))
+
+
+def facts(job: Job, known: Timeline) -> dict[str, str]:
+    """What stands in a report besides what was heard."""
+    uploaded = datetime.fromtimestamp(job.created_at, UTC)
+    models = sorted({reading.model for reading in known.readings})
+    told = {
+        "Purpose": job.purpose,
+        "Uploaded": f"{uploaded:%-d %B %Y, %H:%M} UTC",
+        "Length": f"{int(known.heard_until // 60)}:{int(known.heard_until % 60):02d}",
+        "Emotion model": ", ".join(models),
+    }
+    return {name: fact for name, fact in told.items() if fact}
+
+
+def _file_name(job: Job) -> str:
+    """A name for a download that no header, shell or folder can take amiss."""
+    plain = "".join(c if c.isascii() and (c.isalnum() or c in "-_") else "-" for c in job.name.rsplit(".", 1)[0])
+    return re.sub("-+", "-", plain).strip("-")[:80] or f"recording-{job.id}"
+
+
+def _part(wanted: str | None, size: int) -> tuple[int, int, int]:
+    """The first byte, the last and one, and the status (RFC 9110, section 14.2). Raises 416.
+
+    Several ranges, or what is none, get all of it.
+    """
+    found = RANGE.match(wanted.strip()) if wanted else None
+    if not found or found[1] == found[2] == "":
+        return 0, size, 200
+    start = max(0, size - int(found[2])) if found[1] == "" else int(found[1])
+    end = min(size, int(found[2]) + 1) if found[1] and found[2] else size
+    if start >= end:
+        raise HTTPException(416, f"The sound has {size} bytes.", {"Content-Range": f"bytes */{size}"})
+    return start, end, 206

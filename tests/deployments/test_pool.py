@@ -1,0 +1,123 @@
+"""The session actors by name: who stays and who goes when others come. Ray is played by the test."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import ray
+from ray.exceptions import ActorDiedError
+
+from deployments import pool as pools
+from deployments.pool import NAMESPACE, RETIREMENT, SessionPool, holder
+from deployments.settings import Settings
+
+
+class Method:
+    """A method of a remote actor."""
+
+    def __init__(self, answer: Callable[[], Any]) -> None:
+        self._answer = answer
+
+    async def remote(self) -> Any:
+        return self._answer()
+
+
+class Actor:
+    """An actor that has been idle for so many seconds."""
+
+    def __init__(self, idle: float = 0.0) -> None:
+        self.seconds = idle
+        self.dead = False
+        self.idle = Method(self._alive)
+        self.ready = Method(self._alive)
+
+    def _alive(self) -> float:
+        if self.dead:
+            raise ActorDiedError
+        return self.seconds
+
+
+class FakeRay:
+    """Named actors, some of other applications."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.actors: dict[tuple[str, str], Actor] = {}
+        monkeypatch.setattr(ray, "get_actor", lambda name, namespace: self.actors[namespace, name])
+        monkeypatch.setattr(ray, "kill", self.kill)
+        monkeypatch.setattr(ray.util, "list_named_actors", self.listed)
+        monkeypatch.setattr(SessionPool, "_named", lambda _, name: self.actors.setdefault((NAMESPACE, name), Actor()))
+        monkeypatch.setattr(pools, "PATIENCE", 0.01)
+
+    def listed(self, all_namespaces: bool) -> list[dict[str, str]]:
+        assert all_namespaces
+        return [{"namespace": namespace, "name": name} for namespace, name in self.actors]
+
+    def kill(self, actor: Actor) -> None:
+        self.actors = {key: other for key, other in self.actors.items() if other is not actor}
+        actor.dead = True
+
+
+@pytest.fixture
+def fake(monkeypatch: pytest.MonkeyPatch) -> FakeRay:
+    return FakeRay(monkeypatch)
+
+
+def pool(**settings: Any) -> SessionPool:
+    nothing: Any = None
+    return SessionPool(Settings(redis_url="redis://nowhere:1", session_actors=2, **settings), nothing, nothing)
+
+
+async def test_what_a_former_version_has_left_goes_once_it_holds_nothing(fake: FakeRay) -> None:
+    old, busy = Actor(RETIREMENT + 1), Actor(0.0)
+    strangers = {(NAMESPACE, "another"): Actor(9_999.0), ("elsewhere", "sessions-old-0"): Actor(9_999.0)}
+    fake.actors = {(NAMESPACE, "sessions-old-0"): old, (NAMESPACE, "sessions-old-1"): busy, **strangers}
+    now = pool()
+    retiring = asyncio.create_task(now.retire_others())
+    await asyncio.sleep(0.2)
+    assert (old.dead, busy.dead, retiring.done()) == (True, False, False)
+    busy.seconds = RETIREMENT + 1
+    await asyncio.wait_for(retiring, 5)
+    assert busy.dead
+    assert fake.actors.keys() > strangers.keys()
+    await now.ready()
+
+
+async def test_a_pool_ends_none_that_came_after_it(fake: FakeRay) -> None:
+    before = pool()
+    retiring = asyncio.create_task(before.retire_others())
+    await asyncio.sleep(0.05)
+    pool(snapshot_seconds=1)
+    for actor in fake.actors.values():
+        actor.seconds = RETIREMENT + 1
+    await asyncio.wait_for(retiring, 5)
+    assert len(fake.actors) == 4
+    assert not any(actor.dead for actor in fake.actors.values())
+
+
+async def test_an_actor_that_was_ended_for_good_is_made_anew(fake: FakeRay) -> None:
+    now = pool()
+    lost = now.actor("a session")
+    fake.kill(lost)  # type: ignore[arg-type]
+    await now.ready()
+    assert now.actor("a session") is not lost
+    assert not now.actor("a session").dead
+
+
+@pytest.mark.parametrize("change", [{"snapshot_seconds": 1}, {"redis_url": "redis://:another@nowhere:1"}])
+def test_other_settings_make_other_actors(fake: FakeRay, change: dict[str, Any]) -> None:
+    pool()
+    settings = {"redis_url": "redis://:one@nowhere:1", "session_actors": 2} | change
+    nothing: Any = None
+    SessionPool(Settings(**settings), nothing, nothing)
+    assert len(fake.actors) == 4
+
+
+def test_a_session_moves_only_when_its_actor_goes() -> None:
+    names = [f"sessions-{number}" for number in range(4)]
+    homes = {f"{number:x}": holder(f"{number:x}", names) for number in range(200)}
+    assert set(homes.values()) == set(names)
+    for session, home in homes.items():
+        assert holder(session, names[:3]) == home or home == names[3]

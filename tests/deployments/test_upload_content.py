@@ -1,0 +1,142 @@
+"""What an upload says, and what is in it: heard, or refused in a sentence."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.media import Medium, make_media
+from tests.service import Service, silence
+from tests.uploads import SAID, send, taken_in, wav_of
+
+
+@pytest.fixture(scope="module")
+def wav(small_conversation: Any) -> bytes:
+    return wav_of(small_conversation[0])
+
+
+AT_ONCE = 8  # uploads under way
+
+
+UNAGREED = "Everyone who is heard must have agreed before a recording is read (consent=true)."
+
+
+@pytest.mark.parametrize(
+    ("said", "sentence"),
+    [
+        ({"consent": "false"}, UNAGREED),
+        ({"consent": ""}, UNAGREED),
+        ({"consent": "maybe"}, UNAGREED),
+        ({"purpose": ""}, "purpose: Field required"),
+        ({"purpose": "  "}, "purpose: "),
+        ({"purpose": "p" * 201}, "purpose: "),
+        ({"name": "a\u202eb"}, "name: Value error, control characters and broken Unicode are not taken"),
+        ({"min_speakers": "3", "max_speakers": "2"}, "min_speakers is above max_speakers."),
+        ({"min_speakers": "0"}, "min_speakers: "),
+        ({"max_speakers": "13"}, "max_speakers: "),
+        ({"max_speakers": "two"}, "max_speakers: "),
+        ({"channels": "speakers", "max_speakers": "2"}, "nobody has to tell them apart"),
+        ({"channels": "stereo"}, "channels: "),
+        ({"language": "de_CH"}, "language: "),
+        ({"diariser": "other"}, "diariser: "),
+        ({"keep_audio": "perhaps"}, "keep_audio: "),
+        ({"colour": "red"}, "colour: Extra inputs are not permitted"),
+        ({"webhook": "ftp://example.org/"}, "webhook: "),
+        ({"webhook": "not a URL"}, "webhook: "),
+        ({"webhook": "http://127.0.0.1/hook"}, "webhook: A webhook's URL must be public"),
+        ({"webhook": "http://[::1]/hook"}, "webhook: "),
+        ({"webhook": "http://169.254.169.254/latest/meta-data"}, "webhook: "),
+        ({"webhook": "https://user:secret@example.org/"}, "webhook: "),
+    ],
+)
+async def test_what_is_said_wrongly_is_refused_in_a_sentence(
+    service: Service, said: dict[str, str], sentence: str
+) -> None:
+    answer = await send(service.api, wav_of(silence(0.5)), said=SAID | said)
+    assert answer.status_code == 422, answer.text
+    assert sentence in answer.json()["detail"]
+    with service.redis() as redis:
+        assert redis.zcard("tonetrack:jobs:arriving") == 0
+
+
+async def test_what_is_no_form_is_refused_in_a_sentence(service: Service) -> None:
+    wav = wav_of(silence(0.5))
+    async with httpx.AsyncClient(base_url=service.api, timeout=30) as http:
+        forms: list[tuple[dict[str, Any], str]] = [
+            ({"json": SAID}, "Send a form, multipart/form-data, with the recording in its field 'file'."),
+            ({"data": SAID}, "Send a form, multipart/form-data"),
+            ({"content": b""}, "Send a form, multipart/form-data"),
+            ({"data": SAID, "files": {"sound": ("a.wav", wav)}}, "The field 'sound' is "),
+            ({"data": SAID, "files": [("file", ("a.wav", wav)), ("file", ("b.wav", wav))]}, "several files"),
+            ({"content": b"x", "headers": {"Content-Type": "multipart/form-data; boundary=" + "b" * 999}}, "malformed"),
+        ]
+        for form, why in forms:
+            answer = await http.post("/v1/recordings", **form)
+            assert answer.status_code == 422, answer.text
+            assert why in answer.json()["detail"]
+
+
+async def test_what_a_file_is_called_leads_nowhere(service: Service) -> None:
+    wav = wav_of(silence(0.5))
+    for name, called in (
+        ("../../etc/passwd", "passwd"),
+        ("C:\\x\\y.wav", "y.wav"),
+        ("🎙️ Gespräch.wav", "🎙️ Gespräch.wav"),
+        ("<script>alert(1)</script>.wav", "script>.wav"),
+    ):
+        job = (await send(service.api, wav, name)).json()
+        assert (job["file"], job["name"]) == (called, called)
+        assert (await taken_in(service.api, await send(service.api, wav, name)).until())["state"] == "done"
+
+
+@pytest.fixture(scope="module")
+def media(tmp_path_factory: pytest.TempPathFactory) -> list[Medium]:
+    return make_media(tmp_path_factory.mktemp("media"))
+
+
+async def test_every_kind_of_file_is_heard_or_refused_in_a_sentence(service: Service, media: list[Medium]) -> None:
+    """All of `tests.media` at once: what is good is heard to its end, what is none is told so, and nothing breaks."""
+    places = asyncio.Semaphore(AT_ONCE)
+    complaints: list[str] = []
+
+    async def sent(medium: Medium) -> None:
+        async with places:
+            answer = await send(service.api, medium.path.read_bytes(), medium.name)
+            if medium.kind == "refused":
+                detail = answer.json().get("detail", "")
+                if answer.status_code == 202:  # found out only by hearing it
+                    job = await taken_in(service.api, answer).until()
+                    detail = job["error"] or ""
+                    if job["state"] != "failed" or job["retryable"]:
+                        complaints.append(f"{medium.name}: {job['state']}")
+                elif answer.status_code not in (415, 422):
+                    complaints.append(f"{medium.name}: {answer.status_code}")
+                if not (detail[:1].isupper() and detail.endswith(".")):
+                    complaints.append(f"{medium.name}: no sentence: {detail!r}")
+                return
+            if (medium.claimed or 0) > 6 * 3_600:
+                if (answer.status_code, answer.json()["detail"][:19]) != (413, "This recording has "):
+                    complaints.append(f"{medium.name}: {answer.status_code}")
+                return
+            if answer.status_code != 202:
+                complaints.append(f"{medium.name}: {answer.status_code} {answer.text}")
+                return
+            recording = taken_in(service.api, answer)
+            job = await recording.until()
+            if job["state"] != "done":
+                complaints.append(f"{medium.name}: {job['state']} {job['error']}")
+                return
+            heard = (await recording.get("/timeline")).json()
+            if abs(heard["heard_until"] - medium.seconds) > medium.tolerance + 0.05:
+                complaints.append(f"{medium.name}: {heard['heard_until']} s of {medium.seconds}")
+            if medium.kind == "silent" and heard["turns"]:
+                complaints.append(f"{medium.name}: turns in silence")
+            if (job["media_type"], job["channels"]) != (medium.media_type, medium.channels):
+                complaints.append(f"{medium.name}: {job['media_type']}, {job['channels']} channels")
+
+    # What turns out to be hours long only as it is heard is heard where less is taken: `test_queue`.
+    await asyncio.gather(*(sent(one) for one in media if one.seconds < 3_600 or one.claimed))
+    assert not complaints, "\n".join(complaints)

@@ -1,0 +1,94 @@
+"""What a worker makes of trouble, without a service around it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from ssl import CERT_NONE, CERT_REQUIRED
+from typing import Any
+
+import kombu
+import numpy as np
+import pytest
+from pydantic import SecretStr
+from ray.serve.schema import CeleryAdapterConfig
+
+from deployments import recordings
+from deployments.queue import queue_config
+from deployments.recordings import RecordingWorker
+from deployments.settings import Settings
+from pipeline.blobs import Blobs, BlobTrouble
+from pipeline.media.undecodable import UndecodableAudio
+from tests.uploads import wav_of
+
+
+def a_worker() -> RecordingWorker:
+    worker = RecordingWorker.__new__(RecordingWorker)
+    worker._stirred()
+    return worker
+
+
+@pytest.mark.parametrize(
+    ("query", "verified"),
+    [("", CERT_REQUIRED), ("?ssl_ca_certs=/ca.pem", CERT_REQUIRED), ("?ssl_cert_reqs=none", CERT_NONE)],
+)
+def test_the_queue_verifies_certificates_as_all_else_does(query: str, verified: int) -> None:
+    """Celery took any, where nothing was said."""
+    config = queue_config(Settings(redis_url=SecretStr(f"rediss://:secret@somewhere:6379/0{query}")))
+    assert isinstance(config.adapter_config, CeleryAdapterConfig)
+    assert kombu.Connection(config.adapter_config.broker_url).ssl["ssl_cert_reqs"] is verified
+
+
+@pytest.mark.parametrize("damaged", [False, True])
+def test_what_the_store_did_not_give_is_not_damage(tmp_path: Any, monkeypatch: Any, damaged: bool) -> None:
+    """A recording whose store failed in the middle was heard as if it ended there, or failed for good."""
+    blobs = Blobs(str(tmp_path))
+    with blobs.write("0123456789abcdef") as file:
+        file.write(wav_of(np.ones(16_000, np.int16)))
+
+    def broken(source: Any, most: float) -> Iterator[Any]:
+        yield np.zeros(8_000, np.int16)
+        source.trouble = BlobTrouble("away")
+        if damaged:
+            raise UndecodableAudio("cannot be decoded")
+
+    monkeypatch.setattr(recordings, "decode", broken)
+    with blobs.read("0123456789abcdef") as blob, pytest.raises(BlobTrouble):
+        list(a_worker()._blocks(blob, False, 60.0))
+
+
+def test_damage_is_the_files_own(tmp_path: Any) -> None:
+    blobs = Blobs(str(tmp_path))
+    with blobs.write("0123456789abcdef") as file:
+        file.write(b"no sound at all")
+    with blobs.read("0123456789abcdef") as blob, pytest.raises(UndecodableAudio):
+        list(a_worker()._blocks(blob, False, 60.0))
+
+
+@pytest.mark.parametrize(("error", "given_back"), [(BlobTrouble("away"), 3), (TimeoutError(), 3), (KeyError("x"), 0)])
+def test_only_what_a_recording_can_help_counts_against_it(monkeypatch: Any, error: Exception, given_back: int) -> None:
+    worker = a_worker()
+    troubles = [error, error, error]
+    back: list[str] = []
+
+    def attend(recording: str, token: str) -> None:
+        if troubles:
+            raise troubles.pop()
+
+    monkeypatch.setattr(worker, "_attend", attend)
+    monkeypatch.setattr(worker, "_give_back_try", lambda recording, token: back.append(recording))
+    monkeypatch.setattr(recordings, "FIRST_WAIT", 0.0)
+    monkeypatch.setattr(recordings, "renewing", lambda *_: recordings.suppress())
+    monkeypatch.setattr(recordings.celery, "current_task", a_task())
+    worker._redis = None  # type: ignore[assignment]
+    worker.hear("0123456789abcdef")
+    assert len(back) == given_back
+
+
+def a_task() -> Any:
+    class Request:
+        properties = {"delivery_tag": "tag"}
+
+    class Task:
+        request = Request()
+
+    return Task()
