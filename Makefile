@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run setup develop test test-slow check evaluate format lock
+.PHONY: run setup develop test test-slow test-cluster check evaluate bench format lock
 
 run: setup
 	@exec $(BIN)/tonetrack up
@@ -11,11 +11,19 @@ setup: .venv/run.done
 
 develop: .venv/test.done  # what tests and training need besides: 5 GB, torch for the most part
 
+# Each has a core, as the service's processes have; threads that spin for each other would take the other's away.
+TWO_AT_A_TIME := --numprocesses 2 --dist loadgroup
+test test-slow: export OMP_NUM_THREADS = 1
+
 test: .venv/test.done
-	$(BIN)/pytest -m "not slow"
+	$(BIN)/pytest -m "not slow and not cluster" $(TWO_AT_A_TIME)
 
 test-slow: .venv/test.done
-	$(BIN)/pytest -m slow
+	$(BIN)/pytest -m slow $(TWO_AT_A_TIME)
+
+# As root, on Linux: hosts and containers of the tests' own, of the kernel's namespaces.
+test-cluster: .venv/test.done
+	$(BIN)/pytest -m cluster
 
 check: .venv/test.done
 	$(BIN)/ruff check .
@@ -27,14 +35,23 @@ check: .venv/test.done
 evaluate: .venv/test.done
 	$(BIN)/tonetrack evaluate speakers $(ARGS)
 
+# What live sessions cost and how many there may be, then what uploads cost; ARGS=--quick takes less of both.
+bench: .venv/test.done
+	$(BIN)/python -m tests.benchmarks.sessions $(ARGS)
+	$(BIN)/python -m tests.benchmarks.recordings $(ARGS)
+
 format: .venv/test.done
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-# Needs uv; rewrites the two locked files from pyproject.toml.
+# Needs uv; rewrites the locked files from pyproject.toml. Those of the container's larger targets name what they add.
+COMPILE := uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11
+ADDED = $$(sed -nE "/'never'/!s/^([a-z0-9._-]+)==.*/--no-emit-package \1/p" requirements/run.lock)
 lock:
-	uv pip compile --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11 --extra test -o requirements/test.lock pyproject.toml
-	uv pip compile --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11 -c requirements/test.lock --override requirements/run.overrides -o requirements/run.lock pyproject.toml
+	$(COMPILE) --extra test -o requirements/test.lock pyproject.toml
+	$(COMPILE) -c requirements/test.lock --override requirements/run.overrides -o requirements/run.lock pyproject.toml
+	$(COMPILE) -c requirements/test.lock --override requirements/run.overrides --extra gpu $(ADDED) -o requirements/gpu.lock pyproject.toml
+	$(COMPILE) -c requirements/test.lock --extra train $(ADDED) -o requirements/train.lock pyproject.toml
 
 .venv/%.done: requirements/%.lock pyproject.toml
 	@$(PYTHON) -c 'import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 13))' 2>/dev/null || \

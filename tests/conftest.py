@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+import signal
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from tests.service import ROOT, Pcm, Service, running_service
+from tests.service import ROOT, Pcm, Service, free_port, running_service
 from tests.talkers import HIGH, LOW, Said, conversation, small_talk
 
 
@@ -21,10 +22,22 @@ def missing(reason: str) -> None:
     pytest.skip(reason)
 
 
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a script's job in the background has it
+    # What the tests start would inherit that, and not hear Ctrl-C.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Where tests run side by side, all that share the service run in one process, the others of a module together."""
+    for item in items:
+        served = "service" in getattr(item, "fixturenames", ())
+        item.add_marker(pytest.mark.xdist_group("service" if served else item.nodeid.partition("::")[0]))
+
+
 @pytest.fixture(scope="session")
 def service() -> Iterator[Service]:
     """The whole service, shared by all tests that leave it as it was."""
-    with running_service(heartbeat=2) as running:
+    with running_service(heartbeat=2, metrics_port=free_port(), log_format="json", log_level="DEBUG") as running:
         yield running
 
 
@@ -51,3 +64,26 @@ def chromium() -> str:
     if path is None:
         missing("no Chromium here: install one, or name it in TONETRACK_CHROMIUM")
     return str(path)
+
+
+Figures = dict[str, object]
+FIGURES = pytest.StashKey[Figures]()
+
+
+@pytest.fixture
+def note(request: pytest.FixtureRequest) -> Callable[[str, object], None]:
+    """Notes a figure that a test has measured; all of them stand at the end of what pytest says."""
+    figures = request.config.stash.setdefault(FIGURES, {})
+
+    def note(name: str, figure: object) -> None:
+        figures[name] = round(figure, 2) if isinstance(figure, float) else figure
+
+    return note
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Say what was measured."""
+    if figures := config.stash.get(FIGURES, {}):
+        terminalreporter.section("figures")
+        for name, figure in figures.items():
+            terminalreporter.write_line(f"{name}: {figure}")

@@ -23,7 +23,7 @@ def test_every_folder_imports_only_what_it_may() -> None:
     assert ran.returncode == 0, ran.stdout
 
 
-@pytest.mark.parametrize("lock", ["run", "test"])
+@pytest.mark.parametrize("lock", ["gpu", "run", "test", "train"])
 def test_locks_name_versions_and_hashes_and_no_index(lock: str) -> None:
     text = (ROOT / "requirements" / f"{lock}.lock").read_text()
     packages = re.findall(r"^([a-z0-9._-]+)(\S*)", text, re.MULTILINE)
@@ -32,12 +32,13 @@ def test_locks_name_versions_and_hashes_and_no_index(lock: str) -> None:
     assert "://" not in text
 
 
-def test_what_runs_is_locked_as_what_is_tested() -> None:
+@pytest.mark.parametrize("lock", ["run", "train"])
+def test_what_runs_is_locked_as_what_is_tested(lock: str) -> None:
     def pins(lock: str) -> set[str]:
         text = (ROOT / "requirements" / f"{lock}.lock").read_text()
         return set(re.findall(r"^[a-z0-9._-]+==\S+", text, re.MULTILINE))
 
-    assert pins("run") <= pins("test")
+    assert pins(lock) <= pins("test")
 
 
 def test_the_readme_begins_with_the_two_commands() -> None:
