@@ -101,6 +101,13 @@ class Uploaded:
                 await asyncio.sleep(0.1)
         return job
 
+    async def soundless(self, seconds: float = 60) -> Json:
+        """Wait until its sound is erased, which is done once it is over."""
+        async with asyncio.timeout(seconds):
+            while (job := await self.job())["audio"] or sound_of(self.id):
+                await asyncio.sleep(0.1)
+        return job
+
     async def heard(self, seconds: float = 240) -> Json:
         """Wait until it is heard; its timeline."""
         job = await self.until(seconds=seconds)

@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
-from websockets.asyncio.client import connect
+from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
 from deployments.client import Recorder, Session, open_session
@@ -176,17 +176,24 @@ async def test_erasing_what_is_being_finished_answers_the_recorder(session: Sess
     assert answer["type"] in ("error", "stopped")
 
 
+async def keep_alive(socket: ClientConnection) -> None:
+    """Say every now and then that one is still there, as a recorder does."""
+    while True:
+        await socket.send(Ping().model_dump_json())
+        await asyncio.sleep(1)
+
+
 async def test_pings_are_answered_while_the_rest_is_heard(session: Session) -> None:
     async with connect(session.socket) as socket:
         await socket.send(hello(session))
         for number in range(60):
             await socket.send(pack_frame(number, bytes(64_000)))
         await socket.send(Stop().model_dump_json())
-        await socket.send(Ping().model_dump_json())
-        types = []
-        async with asyncio.timeout(60):
+        pinging, types = asyncio.create_task(keep_alive(socket)), []
+        async with asyncio.timeout(120):
             while not types or types[-1] != "stopped":
                 types.append(json.loads(await socket.recv())["type"])
+        pinging.cancel()
     assert "pong" in types
 
 

@@ -34,7 +34,7 @@ def lines_of(logs: dict[str, str]) -> Lines:
                 found.append(json.loads(line))
                 assert found[-1].keys() >= OWN or found[-1].keys() >= THEIRS, line
             else:
-                assert 'File "' not in line or "/deployments/" not in line, f"{name}: {line}"
+                assert 'File "' not in line or "/deployments/" not in line, f"{name}: {text[-10_000:]}"
     return found
 
 

@@ -61,8 +61,13 @@ def value(text: str, sample: str) -> float:
 @pytest.fixture(scope="module")
 def told(service: Service, small_conversation: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Told]:
     here = shutil.which("prometheus") is not None
-    with prometheus(tmp_path_factory.mktemp("prometheus"), service.metrics) if here else nullcontext() as running:
-        yield _told(service, small_conversation[0], running)
+    scraping = prometheus(tmp_path_factory.mktemp("prometheus"), service.metrics) if here else nullcontext()
+    with scraping as running, service.redis() as redis:
+        redis.config_set("maxmemory", 2**30)  # or no share of it could be told
+        try:
+            yield _told(service, small_conversation[0], running)
+        finally:
+            redis.config_set("maxmemory", 0)
 
 
 def _told(service: Service, pcm: Pcm, running: Prometheus | None) -> Told:
