@@ -22,6 +22,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 Form = Literal["text", "json"]
 
 SERVE: Final = "ray.serve"  # Ray Serve's logger, and the deployments'
+ASYNCIO: Final = "asyncio"  # tells of errors that nobody has asked about
 _about: ContextVar[Mapping[str, str]] = ContextVar("about", default=MappingProxyType({}))
 
 
@@ -63,6 +64,8 @@ class Formatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """A line; as text, more of them where there is an error."""
         record.message = record.getMessage()
+        if record.name == ASYNCIO:  # its further lines repeat what errors say
+            record.message = record.message.partition("\n")[0]
         error = record.exc_info[1] if record.exc_info else None
         told = trace(error) if error else ""
         at = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
@@ -88,7 +91,11 @@ def speak(part: str, form: Form, level: str) -> None:
     formatter = Formatter(form, part)
     own = logging.StreamHandler()
     own.setFormatter(formatter)
-    logging.basicConfig(level=logging.WARNING, handlers=[own])
+    root = logging.getLogger()
+    for handler in root.handlers[:]:
+        if type(handler) is logging.StreamHandler:  # of a library that had something to say before this
+            root.removeHandler(handler)
+    root.addHandler(own)
     serve = logging.getLogger(SERVE)
     serve.setLevel(level)
     for handler in serve.handlers:

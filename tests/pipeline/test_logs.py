@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -17,7 +19,7 @@ from redis.exceptions import RedisError
 
 from pipeline.blobs import BlobTrouble
 from pipeline.logs import Form, Formatter, about, trace, why
-from tests.service import free_port
+from tests.service import ROOT, free_port
 
 SECRET = "a-secret-that-nobody-may-read"
 
@@ -155,3 +157,32 @@ def test_a_password_is_no_part_of_what_redis_says() -> None:
         Redis.from_url(f"redis://:{SECRET}@127.0.0.1:{free_port()}").ping()
     assert "127.0.0.1" in why(caught.value)
     assert SECRET not in why(caught.value)
+
+
+NOBODY_ASKED = f"""
+import asyncio, gc, logging
+from pipeline.logs import speak
+
+logging.warning("a library that has something to say before anybody asks it to speak so")
+speak("ingress", "json", "INFO")
+
+async def wrong():
+    raise ValueError("{SECRET}")
+
+async def main():
+    task = asyncio.create_task(wrong())
+    await asyncio.sleep(0)
+    del task
+    gc.collect()
+
+asyncio.run(main())
+"""
+
+
+def test_an_error_that_nobody_asks_about_is_told_so_too() -> None:
+    done = subprocess.run([sys.executable, "-c", NOBODY_ASKED], capture_output=True, text=True, cwd=ROOT, check=True)
+    (line,) = [json.loads(line) for line in done.stderr.splitlines() if line.startswith("{")]
+    assert (line["logger"], line["message"]) == ("asyncio", "Task exception was never retrieved")
+    assert "in wrong" in line["error"]
+    assert SECRET not in done.stderr
+    assert "Traceback" not in done.stderr
