@@ -126,18 +126,27 @@ class SpeakerMemory:
 
     def turns(self) -> list[Turn]:
         """The active units as turns, in order of time; an id is twice the number of a turn's first unit."""
-        return [turn for turn, _ in self._runs()]
+        return self.told()[0]
+
+    def told(self) -> tuple[list[Turn], list[Turn]]:
+        """The turns, and what is said beneath them: both are told every hop."""
+        runs = self._runs()
+        return [turn for turn, _ in runs], self._beneath(runs)
 
     def second_voices(self) -> list[Turn]:
-        """What is said beneath the turns, in order of time, each within one of them.
+        """What is said beneath the turns, in order of time, each within one of them."""
+        return self.told()[1]
+
+    def _beneath(self, runs: Sequence[tuple[Turn, list[Heard]]]) -> list[Turn]:
+        """What is said beneath the turns.
 
         Two voices at once give a voiceprint that is neither's. Who talks beneath another has most often just talked,
         or is about to (Otterson and Ostendorf 2007), so it is the nearest other speaker in time. An id is one more
         than twice the number of the first unit.
         """
         found: list[Turn] = []
-        turn_of = {heard.number: turn for turn, units in self._runs() for heard in units}
-        faces = [None if heard.speaker is None else self.face(heard.speaker) for heard in self.heard]
+        turn_of = {heard.number: turn for turn, units in runs for heard in units if heard.unit.overlap}
+        faces = self._faces() if turn_of else []
         for i, heard in enumerate(self.heard):
             turn = turn_of.get(heard.number)
             if turn is None or heard.unit.overlap is None or (speaker := self._nearest_other(i, faces)) is None:
@@ -205,35 +214,30 @@ class SpeakerMemory:
 
     def _runs(self) -> list[tuple[Turn, list[Heard]]]:
         """The turns, and the units of each."""
-        runs: list[list[Heard]] = []
-        for heard in self.heard:
-            run = runs[-1] if runs else None
+        runs: list[tuple[int, list[Heard]]] = []
+        before: int | None = None
+        for heard, face in zip(self.heard, self._faces(), strict=True):
+            run = runs[-1][1] if face is not None and face == before else None
             if (
                 run
-                and heard.speaker is not None
-                and run[-1].speaker is not None
-                and self.face(heard.speaker) == self.face(run[-1].speaker)
                 and heard.unit.start - run[-1].unit.end <= TURN_PAUSE
                 and heard.unit.end - run[0].unit.start <= LONGEST_TURN
             ):
                 run.append(heard)
-            else:
-                runs.append([heard])
-        return [
-            (
-                Turn(
-                    id=2 * run[0].number,
-                    speaker=self.face(run[0].speaker),
-                    start=round(run[0].unit.start / SAMPLE_RATE, 3),
-                    end=round(
-                        max(run[-1].unit.end, self.going_on if run[-1] is self.heard[-1] else 0) / SAMPLE_RATE, 3
-                    ),
-                ),
-                run,
-            )
-            for run in runs
-            if run[0].speaker is not None
-        ]
+            elif face is not None:
+                runs.append((face, [heard]))
+            before = face
+        return [(self._turn(face, run), run) for face, run in runs]
+
+    def _turn(self, speaker: int, run: list[Heard]) -> Turn:
+        first, last = run[0], run[-1]
+        end = max(last.unit.end, self.going_on) if last is self.heard[-1] else last.unit.end
+        start, end = round(first.unit.start / SAMPLE_RATE, 3), round(end / SAMPLE_RATE, 3)
+        return Turn(id=2 * first.number, speaker=speaker, start=start, end=end)
+
+    def _faces(self) -> list[int | None]:
+        """Under whose number each unit is shown."""
+        return [None if heard.speaker is None else self.face(heard.speaker) for heard in self.heard]
 
     def _nearest_other(self, i: int, faces: Sequence[int | None]) -> int | None:
         """Of all who are not the speaker of unit `i`, who talks nearest to it in time, if that is near enough."""
@@ -309,19 +313,18 @@ class SpeakerMemory:
         self, clusters: NDArray[np.int64], telling: list[int], seconds: NDArray[np.float64], known: list[int]
     ) -> dict[int, int]:
         """Give each cluster the speaker with whom it shares the most speech, and new numbers to the rest."""
-        labels = sorted(set(clusters.tolist()))
-        before = sorted({s for i in telling if (s := self.heard[i].speaker)} | set(known))
+        labels, rows = np.unique(clusters, return_inverse=True)
+        had = np.array([*(self.heard[i].speaker or 0 for i in telling), *known])  # nobody has number 0
+        before, columns = np.unique(had, return_inverse=True)
         shared = np.zeros((len(labels), len(before)))
+        np.add.at(shared, (rows, columns), np.append(seconds, np.full(len(known), ANCHOR_SECONDS)))
+        shared[:, before == 0] = 0
         told = {heard.speaker for heard in self.heard if heard.settled}
-        for i, cluster, duration in zip(telling, clusters, seconds, strict=False):
-            if speaker := self.heard[i].speaker:
-                shared[labels.index(cluster), before.index(speaker)] += duration
-        for speaker, cluster in zip(known, clusters[len(telling) :], strict=True):
-            shared[labels.index(cluster), before.index(speaker)] += ANCHOR_SECONDS
+        for speaker, row in zip(known, rows[len(telling) :], strict=True):
             if speaker in told:  # who they are is known: no other cluster may be them
-                shared[np.arange(len(labels)) != labels.index(cluster), before.index(speaker)] = 0
-        rows, columns = linear_sum_assignment(-shared)
-        names = {labels[r]: before[c] for r, c in zip(rows, columns, strict=True) if shared[r, c] > 0}
+                shared[np.arange(len(labels)) != row, before == speaker] = 0
+        pairs = zip(*linear_sum_assignment(-shared), strict=True)
+        names = {int(labels[r]): int(before[c]) for r, c in pairs if shared[r, c] > 0}
         for cluster in dict.fromkeys(clusters[: len(telling)].tolist()):
             if cluster not in names:
                 names[cluster] = self.free_number([*before, *names.values()])

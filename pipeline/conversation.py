@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from itertools import zip_longest
+from itertools import chain, zip_longest
 from math import inf
 from typing import Final
 
@@ -149,8 +149,8 @@ class Conversation:
         self._speech = bool(observation.islands)
         for kept, merged in self._memory.learn(observation.units, observation.going_on):
             self._join(kept, merged)
-        turns = self._turns()
-        self._revise([*turns, *self._second_voices()])
+        turns, beneath = self._told()
+        self._revise([*turns, *beneath])
         self._recognise()
         quiet = self._diariser.speech.position - max((turn.end for turn in turns), default=0) * SAMPLE_RATE
         return unread(turns, self._read_until, over=quiet > TURN_PAUSE)
@@ -197,7 +197,7 @@ class Conversation:
                 check_merge(self._memory.speakers, correction)
                 self._memory.join(correction.kept, correction.merged)
                 self._join(correction.kept, correction.merged)
-                self._revise([*self._turns(), *self._second_voices()])
+                self._revise(list(chain(*self._told())))
             case Telling():
                 self._learn(correction)
         self.corrected += 1
@@ -292,22 +292,23 @@ class Conversation:
             for turn in self._published.values()
         }
 
-    def _turns(self) -> list[Turn]:
-        """The turns that may still change, none of them longer than the recording."""
-        turns = [turn for turn in self._memory.turns() if turn.start < self._seconds]
-        return [turn.model_copy(update={"end": min(turn.end, self._seconds)}) for turn in turns]
+    def _told(self) -> tuple[list[Turn], list[Turn]]:
+        """The turns that may still change and what is said beneath them, none of it longer than the recording."""
+        turns, beneath = self._memory.told()
+        return self._within(turns), self._within(beneath)
+
+    def _within(self, turns: Sequence[Turn]) -> list[Turn]:
+        seconds = self._seconds
+        begun = (turn for turn in turns if turn.start < seconds)
+        return [turn if turn.end <= seconds else turn.model_copy(update={"end": seconds}) for turn in begun]
 
     def _samples(self, start: int, end: int) -> NDArray[np.int16]:
         return self._tail[max(0, start - self._tail_start) : end - self._tail_start]
 
-    def _second_voices(self) -> list[Turn]:
-        turns = [turn for turn in self._memory.second_voices() if turn.start < self._seconds]
-        return [turn.model_copy(update={"end": min(turn.end, self._seconds)}) for turn in turns]
-
     def _learn(self, telling: Telling) -> None:
         """Another diariser's words say who spoke."""
         speakers = self._memory.tell(telling.words, telling.since, telling.until)
-        self._revise([*self._turns(), *self._second_voices()])
+        self._revise(list(chain(*self._told())))
         said = [
             Word(start=word.start, end=word.end, text=word.text, speaker=speakers.get(word.tag))
             for word in telling.words
@@ -366,7 +367,7 @@ class Conversation:
         """Make the turns final that ended before an instant."""
         if all(turn.end >= instant for turn in self._published.values()):
             return
-        turns, beneath = self._turns(), self._second_voices()
+        turns, beneath = self._told()
         for turn, following in zip_longest(turns, turns[1:]):
             if turn.end >= instant:
                 break

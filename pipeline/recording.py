@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from typing import Final, TypeVar
 
 import numpy as np
@@ -107,7 +107,7 @@ def _turns(units: Sequence[Unit], sound: Sound, how: Listening) -> tuple[list[Tu
     memory = SpeakerMemory(how.expected)
     memory.learn(units)
     words = list(_consulted(memory, sound, how.consult)) if how.consult else []
-    heard = sorted([*memory.turns(), *memory.second_voices()], key=lambda turn: turn.start)
+    heard = sorted(chain(*memory.told()), key=lambda turn: turn.start)
     return _final(heard, sound.seconds), words
 
 
