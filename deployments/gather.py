@@ -30,12 +30,12 @@ class Gatherer(Generic[Item, Answer]):
         self._waiting: deque[tuple[Item, asyncio.Future[Answer]]] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
 
-    async def __call__(self, item: Item) -> Answer:
-        """The answer to one item."""
+    def __call__(self, item: Item) -> asyncio.Future[Answer]:
+        """The answer to one item, in a while."""
         answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self._waiting.append((item, answer))
         self._send()
-        return await answer
+        return answer
 
     def _send(self) -> None:
         while self._free and self._waiting:

@@ -6,7 +6,8 @@ import asyncio
 import hashlib
 import logging
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,9 +16,11 @@ from ray.actor import ActorHandle
 from ray.exceptions import ActorDiedError, RayActorError, RayTaskError
 from ray.serve.handle import DeploymentHandle
 
+from deployments.gather import Gatherer
 from deployments.sessions import SessionActor
 from deployments.settings import Settings
 from pipeline.corrections import Correction
+from pipeline.session import Frame
 
 NAMESPACE: Final = "tonetrack"
 PREFIX: Final = "sessions-"
@@ -39,6 +42,7 @@ class SessionPool:
         kind = _kind(settings)
         names = [f"{PREFIX}{kind}-{number}" for number in range(settings.session_actors)]
         self._actors: dict[str, ActorHandle] = {name: self._named(name) for name in names}
+        self._hear = {name: Gatherer(partial(self._tell, name)) for name in names}
 
     def _named(self, name: str) -> ActorHandle:
         settings: Settings = self._arguments[0]
@@ -59,6 +63,17 @@ class SessionPool:
     def actor(self, session: str) -> ActorHandle:
         """Where a session lives."""
         return self._actors[holder(session, self._actors)]
+
+    def hear(self, session: str, frame: Frame) -> asyncio.Future[int]:
+        """Have a frame heard that stands in its journal; the answer says how many things wait to be done before it.
+
+        Frames of several sessions go in one call: a call costs more than hearing what is in it.
+        """
+        return self._hear[holder(session, self._actors)]((session, frame))
+
+    async def _tell(self, name: str, said: Sequence[tuple[str, Frame]]) -> list[int]:
+        waiting: list[int] = await self._actors[name].hear.remote(said)
+        return waiting
 
     async def correct(self, session: str, correction: Correction) -> None:
         """Have a correction made. Raises what `SessionActor.correct` raises."""

@@ -28,7 +28,7 @@ from pipeline.audio import UndecodableAudio, decode
 from pipeline.events import Event
 from pipeline.timeline import SAMPLE_RATE, Timeline
 
-FRAME_SECONDS: Final = 0.25
+FRAME_SECONDS: Final = 0.5  # a hop: shorter ones are heard no sooner, and cost as much again on their way
 FRAME: Final = round(FRAME_SECONDS * SAMPLE_RATE)
 OPUS_BITS_PER_SECOND: Final = 24_000
 

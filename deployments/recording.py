@@ -7,7 +7,6 @@ from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from ray import ObjectRef
 
 from deployments.context import Context
 from deployments.metrics import FRAMES, asking_redis
@@ -16,8 +15,8 @@ from pipeline.audio import UndecodableAudio, WebmDecoder
 from pipeline.session import Claim, Codec, Frame
 from pipeline.timeline import SAMPLE_RATE
 
-FRAME_SAMPLES = SAMPLE_RATE // 4  # decoded webm is journalled in frames of this size
-BACKLOG = 80  # frames that may wait to be heard before the recorder is slowed down
+FRAME_SAMPLES = SAMPLE_RATE // 2  # decoded webm is journalled in frames of this size
+BACKLOG = 40  # frames that may wait to be heard before the recorder is slowed down
 
 
 class Recording(Protocol):
@@ -57,11 +56,11 @@ class _Journal:
 
     def __init__(self, context: Context, session: str, claim: Claim) -> None:
         self._store = context.store
-        self._actor = context.pool.actor(session)
+        self._pool = context.pool
         self._session = session
         self._claim = claim
         self.next_frame = claim.next_audio
-        self._waiting: ObjectRef | None = None
+        self._waiting: asyncio.Future[int] | None = None
 
     async def add(self, number: int, pcm: bytes, arrived_at: float) -> int:
         frame = Frame(number, pcm, arrived_at)
@@ -69,7 +68,7 @@ class _Journal:
             expected = await self._store.append(self._session, self._claim.connection, Codec.PCM16, frame)
         FRAMES.inc(1, {"outcome": "kept" if number >= self.next_frame else "repeated"})
         if number >= self.next_frame:
-            self._waiting = self._actor.hear.remote(self._session, frame)
+            self._waiting = self._pool.hear(self._session, frame)
             self.next_frame = expected
         return expected
 
@@ -79,7 +78,7 @@ class _Journal:
 
     async def stop(self) -> float:
         await self._store.stop(self._session, self._claim.connection)
-        seconds: float = await self._actor.finish.remote(self._session)
+        seconds: float = await self._pool.actor(self._session).finish.remote(self._session)
         return seconds
 
 

@@ -60,8 +60,14 @@ class SessionActor:
         self._head = EmotionHead.load()
         self._second = SecondOpinion(settings)
 
-    async def hear(self, session: str, frame: Frame) -> int:
-        """Take in a frame that stands in the journal; returns how many things wait to be done before it is heard."""
+    async def hear(self, said: Sequence[tuple[str, Frame]]) -> list[int]:
+        """Take in frames that stand in the journals of their sessions.
+
+        Returns how many things wait to be done before each of them is heard.
+        """
+        return [self._take_in(session, frame) for session, frame in said]
+
+    def _take_in(self, session: str, frame: Frame) -> int:
         live = self._of(session)
         live.heard_at = time.monotonic()
         live.inbox.put_nowait(frame)

@@ -77,7 +77,7 @@ class Talk:
             data = self._pcm[self.said * FRAME : (self.said + 1) * FRAME].tobytes()
             frame = Frame(self.said, data, float(self.said))
             await self.store.append(self.id, self._connection, Codec.PCM16, frame)
-            await actor.hear(self.id, frame)
+            await actor.hear([(self.id, frame)])
             self.said += 1
         while wait and (await self.store.timeline(self.id)).heard_until < until:
             await asyncio.sleep(0.02)

@@ -25,7 +25,7 @@ from tests.ui.conversation import ended, hops
 from ui.settings import PageSettings
 
 ROOT = Path(__file__).parents[2]
-FRAMES_PER_HOP = 2
+FRAMES_PER_HOP = 1
 
 
 def stamped(events: list[Event], arrived_at: float) -> list[Event]:

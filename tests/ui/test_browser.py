@@ -17,7 +17,7 @@ from tests.ui.stage import Backend, running_page
 from ui.settings import PageSettings
 
 pytestmark = pytest.mark.timeout(180)
-SAMPLES_PER_FRAME = 4_000
+SAMPLES_PER_FRAME = 8_000
 BRIDGE = "Bokeh.documents[0].get_model_by_name('bridge')"
 
 

@@ -11,7 +11,7 @@ const LONGEST_DELAY = 5_000
 const BUSY_DELAY = 5_000
 const OPENING_LIMIT = 10_000 // ms in which a line must be open and welcomed; from then on, heartbeats judge it
 const DEAD_AFTER = 3 // heartbeats without a sign of life
-const FRAME_LIMIT = 2_400 // frames kept without acknowledgement: ten minutes of quarter seconds
+const FRAME_LIMIT = 1_200 // frames kept without acknowledgement: ten minutes of half seconds
 
 /** Close codes after which coming back would change nothing. */
 const FINAL = new Set([4400, 4401, 4404, 4409, 4410, 4413, 4415])

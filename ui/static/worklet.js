@@ -6,7 +6,7 @@
 import {Resampler} from "./resampler.js"
 
 const RATE = 16_000
-const FRAME = 4_000 // samples: 0.25 s
+const FRAME = 8_000 // samples: 0.5 s, a hop
 const LEVEL_EVERY = 800 // samples: 50 ms
 
 class Cutter extends AudioWorkletProcessor {
