@@ -231,8 +231,8 @@ class SpeakerMemory:
 
     def _turn(self, speaker: int, run: list[Heard]) -> Turn:
         first, last = run[0], run[-1]
-        end = max(last.unit.end, self.going_on) if last is self.heard[-1] else last.unit.end
-        start, end = round(first.unit.start / SAMPLE_RATE, 3), round(end / SAMPLE_RATE, 3)
+        until = max(last.unit.end, self.going_on) if last is self.heard[-1] else last.unit.end
+        start, end = (round(sample / SAMPLE_RATE, 3) for sample in (first.unit.start, until))
         return Turn(id=2 * first.number, speaker=speaker, start=start, end=end)
 
     def _faces(self) -> list[int | None]:
