@@ -32,4 +32,9 @@ class Context:
     @property
     def full(self) -> bool:
         """Whether another recorder would slow those who are here."""
-        return self.recorders >= self.settings.max_sessions
+        return self.recorders >= self.settings.max_sessions or self.late
+
+    @property
+    def late(self) -> bool:
+        """Whether those who are here are heard too late already, so that nobody should come besides."""
+        return self.pool.lag > self.settings.max_lag

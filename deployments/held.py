@@ -33,6 +33,7 @@ class Held:
     google: bool
     tokens: set[str] = field(default_factory=set)
     missing: str = ""
+    arrived_at: float = 0.0  # of the newest hop, Unix time
 
     def remember(self, token: str) -> None:
         """Know a correction again that has been kept."""

@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import logging
 import secrets
+import time
 from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
@@ -17,6 +18,7 @@ from ray.exceptions import ActorDiedError, RayActorError, RayTaskError
 from ray.serve.handle import DeploymentHandle
 
 from deployments.gather import Gatherer
+from deployments.lag import LATELY
 from deployments.sessions import SessionActor
 from deployments.settings import Settings
 from pipeline.corrections import Correction
@@ -43,6 +45,7 @@ class SessionPool:
         names = [f"{PREFIX}{kind}-{number}" for number in range(settings.session_actors)]
         self._actors: dict[str, ActorHandle] = {name: self._named(name) for name in names}
         self._hear = {name: Gatherer(partial(self._tell, name)) for name in names}
+        self._lags: dict[str, tuple[float, float]] = {}
 
     def _named(self, name: str) -> ActorHandle:
         settings: Settings = self._arguments[0]
@@ -72,8 +75,16 @@ class SessionPool:
         return self._hear[holder(session, self._actors)]((session, frame))
 
     async def _tell(self, name: str, said: Sequence[tuple[str, Frame]]) -> list[int]:
-        waiting: list[int] = await self._actors[name].hear.remote(said)
+        waiting: list[int]
+        waiting, lag = await self._actors[name].hear.remote(said)
+        self._lags[name] = time.monotonic(), lag
         return waiting
+
+    @property
+    def lag(self) -> float:
+        """Seconds by which the slowest of the actors is behind those who talk, as far as it has lately been heard."""
+        recent = time.monotonic() - LATELY
+        return max((lag for at, lag in self._lags.values() if at > recent), default=0.0)
 
     async def correct(self, session: str, correction: Correction) -> None:
         """Have a correction made. Raises what `SessionActor.correct` raises."""

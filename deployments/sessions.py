@@ -22,12 +22,13 @@ from redis.exceptions import RedisError
 
 from deployments.gather import Gatherer
 from deployments.held import Held, restore
+from deployments.lag import Lag
 from deployments.live import Answered, Asked, Correcting, End, Live
 from deployments.metrics import DROPPED, LIVE_SESSIONS, RESTORED, STAGES, asking_redis, count_hop, timed
 from deployments.second_opinion import Asking, SecondOpinion, token
 from deployments.settings import Settings
 from pipeline import tasks
-from pipeline.conversation import Conversation, Hop
+from pipeline.conversation import Hop
 from pipeline.corrections import Correction, Merging, Telling, UnknownSpeaker, consequences
 from pipeline.diarisation import Observation, Stretch
 from pipeline.emotion import EmotionHead
@@ -59,13 +60,14 @@ class SessionActor:
         self._embed: Gatherer[Any, Any] = Gatherer(recogniser.embed.remote)
         self._head = EmotionHead.load()
         self._second = SecondOpinion(settings)
+        self._lag = Lag()
 
-    async def hear(self, said: Sequence[tuple[str, Frame]]) -> list[int]:
+    async def hear(self, said: Sequence[tuple[str, Frame]]) -> tuple[list[int], float]:
         """Take in frames that stand in the journals of their sessions.
 
-        Returns how many things wait to be done before each of them is heard.
+        Returns how many things wait to be done before each of them is heard, and this actor's `Lag` in seconds.
         """
-        return [self._take_in(session, frame) for session, frame in said]
+        return [self._take_in(session, frame) for session, frame in said], self._lag.seconds
 
     def _take_in(self, session: str, frame: Frame) -> int:
         live = self._of(session)
@@ -284,14 +286,15 @@ class SessionActor:
         conversation = held.conversation
         before = conversation.samples
         for hop in conversation.hear(np.frombuffer(frame.data, "<i2"), frame.arrived_at):
-            await self._hop(session, conversation, hop)
+            await self._hop(session, held, hop)
             held.correct_again(hop.number)
         conversation.next_frame = frame.number + 1
         period = round(self._settings.snapshot_seconds * SAMPLE_RATE)
         if conversation.samples // period > before // period:
             await self._store.save_snapshot(session, conversation.pack(), conversation.next_frame)
 
-    async def _hop(self, session: str, conversation: Conversation, hop: Hop) -> None:
+    async def _hop(self, session: str, held: Held, hop: Hop) -> None:
+        conversation = held.conversation
         with timed(STAGES, stage="observe"):
             observation = await self._observe(conversation.stretch(hop))
         fragments = conversation.align(observation)
@@ -302,6 +305,8 @@ class SessionActor:
         with asking_redis("publish"):
             new = await self._store.publish(session, hop.number, events, conversation.corrected)
         count_hop(events, hop.arrived_at, new)
+        self._lag.note(hop.arrived_at, held.arrived_at)
+        held.arrived_at = hop.arrived_at
         LIVE_SESSIONS.set(len(self._live))
 
     async def _abandon(self, session: str, held: Held, live: Live) -> None:
@@ -321,7 +326,7 @@ class SessionActor:
             return heard
         seconds = conversation.samples / SAMPLE_RATE
         last = conversation.finish()
-        await self._hop(session, conversation, last)
+        await self._hop(session, held, last)
         held.correct_again(last.number)
         while asking := self._ask(held, live):
             await asyncio.wait({asking.answer})

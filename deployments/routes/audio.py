@@ -159,11 +159,18 @@ class _Line:
         hello = await self._hello()
         if await self._context.store.role(self._session, hello.key) is not Role.RECORDER:
             raise Refused(Close.WRONG_KEY, "This key may not record in this session; use its recorder key.")
-        if self._context.full:
+        if await self._no_room():
             raise Refused(Close.BUSY, FULL)
         self._context.recorders += 1
         self._admitted = True
         return hello
+
+    async def _no_room(self) -> bool:
+        """Whether this recorder must wait. Who comes back after a broken line is no newcomer."""
+        context = self._context
+        if context.recorders >= context.settings.max_sessions:
+            return True
+        return context.late and (await context.store.standing(self._session)).published == 0
 
     async def _hello(self) -> Hello:
         """The first message. Who says nothing takes no recorder's place."""

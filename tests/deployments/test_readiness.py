@@ -40,6 +40,7 @@ class Cluster:
         self.actors = asyncio.Event()
         self.actors.set()
         self.asked = 0
+        self.lag = 0.0
 
     def status(self) -> Any:
         self.asked += 1

@@ -1,0 +1,80 @@
+"""When those who talk are heard too late: whoever comes besides is asked to wait, and who comes back is not."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+
+from deployments import lag
+from deployments.context import Context
+from deployments.inbox import Inbox
+from deployments.ingress import build_api
+from deployments.lag import Lag
+from deployments.protocol import Hello
+from deployments.sessions import open_store
+from deployments.settings import Settings
+from pipeline.events import HopHeard
+from pipeline.timeline import HOP_SECONDS
+from tests.service import running_redis
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> Iterator[str]:
+    with running_redis(tmp_path) as url:
+        yield url
+
+
+def test_half_of_all_hops_come_later() -> None:
+    told, now = Lag(), time.time()
+    for late in (0.1, 0.2, 30.0):
+        told.note(now - late, now - late - HOP_SECONDS)
+    assert told.seconds == pytest.approx(0.2, abs=0.05)
+
+
+def test_what_is_sent_faster_than_it_was_spoken_waits_for_itself() -> None:
+    told, now = Lag(), time.time()
+    told.note(now - 60, now - 60 - HOP_SECONDS / 20)
+    assert told.seconds == 0.0
+
+
+def test_what_was_late_is_soon_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    told = Lag()
+    told.note(time.time() - 9, 0.0)
+    assert told.seconds == pytest.approx(9, abs=0.5)
+    monkeypatch.setattr(lag, "LATELY", 0.0)
+    assert told.seconds == 0.0
+
+
+def test_newcomers_wait_while_others_are_heard_too_late_and_who_comes_back_does_not(url: str, tmp_path: Path) -> None:
+    settings = Settings.model_validate({"redis_url": url, "blobs": str(tmp_path / "blobs"), "max_lag": 1.0})
+    pool: Any = SimpleNamespace(lag=0.0)
+    nobody: Any = SimpleNamespace()
+    api = build_api(Context(settings, open_store(settings), pool, nobody, Inbox(settings)))
+
+    def answer(client: TestClient, session: dict[str, Any]) -> Any:
+        with client.websocket_connect(session["audio"]) as socket:
+            socket.send_text(Hello(key=session["recorder_key"]).model_dump_json(exclude_none=True))
+            return socket.receive_json()
+
+    def opened(client: TestClient) -> Any:
+        return client.post("/v1/sessions", json={"purpose": "research", "consent": True})
+
+    with TestClient(api) as client:
+        known, new = opened(client).json(), opened(client).json()
+        assert answer(client, known)["type"] == "welcome"
+        other = open_store(settings)
+        asyncio.run(other.publish(known["id"], 1, [HopHeard(speech=False)]))
+        pool.lag = 1.1
+        assert answer(client, new)["code"] == "busy"
+        assert answer(client, known)["type"] == "welcome"
+        refused = opened(client)
+        assert (refused.status_code, refused.headers["Retry-After"]) == (503, "30")
+        pool.lag = 0.9
+        assert answer(client, new)["type"] == "welcome"
