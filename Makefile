@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run setup develop test test-slow test-cluster check evaluate bench format lock
+.PHONY: run setup develop test test-slow test-cluster check evaluate bench soak format lock
 
 run: setup
 	@exec $(BIN)/tonetrack up
@@ -39,6 +39,10 @@ evaluate: .venv/test.done
 bench: .venv/test.done
 	$(BIN)/python -m tests.benchmarks.sessions $(ARGS)
 	$(BIN)/python -m tests.benchmarks.recordings $(ARGS)
+
+# Sessions that come and go for an hour, to see whether anything grows; ARGS=--minutes=10 takes less.
+soak: .venv/test.done
+	$(BIN)/python -m tests.soak $(ARGS)
 
 format: .venv/test.done
 	$(BIN)/ruff check --fix .

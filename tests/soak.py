@@ -1,0 +1,216 @@
+"""Sessions that come and go for an hour: whether memory, files, threads and Redis keys stay flat. `make soak`.
+
+    .venv/bin/python -m tests.soak --sessions 16 --minutes 60
+
+Starts a service of its own that forgets sessions after a minute. So many people talk at any time, for one to three
+minutes each, somebody watches each of them, and now and then a recording is uploaded and erased. Prints for each
+process and for Redis what it held early on, once everything had come and gone once, and at the end.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import random
+import statistics
+import time
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import psutil
+from rich.console import Console
+from rich.table import Table
+
+from deployments.client import Recorder, open_session
+from deployments.recorder import lag_of
+from pipeline.timeline import SAMPLE_RATE
+from tests.service import Pcm, Service, frames, running_service
+from tests.talkers import HIGH, LOW, conversation, small_talk
+from tests.uploads import upload, wav_of
+
+LOOK_SECONDS: Final = 15.0
+SHORTEST, LONGEST = 60.0, 180.0  # s of a session
+UPLOAD_EVERY, UPLOAD_SECONDS = 120.0, 60.0
+SETTLED: Final = 0.25  # of the time, before which whatever comes once has come
+PART: Final = 0.2  # of the time, that is compared from there on with as much at the end
+
+Look = dict[str, dict[str, float]]  # what each process and Redis held at an instant
+
+
+@dataclass(frozen=True)
+class Held:
+    """What a process, or Redis, held of something, on average: early, and at the end."""
+
+    who: str
+    what: str
+    early: float
+    late: float
+
+    @property
+    def growth(self) -> float:
+        """As a share of what it was early."""
+        return self.late / self.early - 1 if self.early else float(self.late > 0)
+
+
+def name_of(command: Sequence[str]) -> str:
+    """What a process is, for people."""
+    first = command[0]
+    if first.startswith("ray::"):
+        return first.removeprefix("ray::").removeprefix("ServeReplica:tonetrack:").partition(".")[0]
+    modules = [part for before, part in pairwise(command) if before == "-m"]
+    return modules[0] if modules else Path(next((part for part in command if part.endswith(".py")), first)).name
+
+
+def look(service: Service) -> Look:
+    """Memory (MB, USS), file descriptors and threads of every process, by name, and what is in Redis."""
+    found: Look = defaultdict(lambda: defaultdict(float))
+    for pid in service.processes():
+        try:
+            process = psutil.Process(pid)
+            name = name_of(process.cmdline())
+            found[name]["memory, MB"] += process.memory_full_info().uss / 1e6
+            found[name]["files"] += process.num_fds()
+            found[name]["threads"] += process.num_threads()
+        except (psutil.Error, IndexError, StopIteration):
+            continue
+    with service.redis() as redis:
+        found["data in Redis"] |= {"keys": redis.dbsize(), "memory, MB": redis.info("memory")["used_memory"] / 1e6}
+    return found
+
+
+class Crowd:
+    """So many people who talk, one session after another."""
+
+    def __init__(self, service: Service, pcm: Pcm, seed: int) -> None:
+        self._service = service
+        self._pcm = pcm
+        self._random = random.Random(seed)
+        self.lags: list[float] = []
+        self.sessions = 0
+        self.uploads = 0
+        self.missing = 0  # hops that were said and never told
+
+    async def talk(self, until: float) -> None:
+        """One after another, until an instant of `time.monotonic`."""
+        await asyncio.sleep(self._random.uniform(0, SHORTEST / 2))
+        while time.monotonic() < until:
+            seconds = self._random.uniform(SHORTEST, LONGEST)
+            start = self._random.randrange(len(self._pcm))
+            await self._session(np.roll(self._pcm, -start)[: round(seconds * SAMPLE_RATE)])
+
+    async def upload(self, until: float) -> None:
+        """A recording now and then, which is erased once it is heard."""
+        wav = wav_of(self._pcm[: round(UPLOAD_SECONDS * SAMPLE_RATE)])
+        while time.monotonic() < until:
+            recording = await upload(self._service.api, wav)
+            await recording.heard()
+            async with recording.client() as http:
+                (await http.delete("")).raise_for_status()
+            self.uploads += 1
+            await asyncio.sleep(UPLOAD_EVERY)
+
+    async def _session(self, pcm: Pcm) -> None:
+        session = await open_session(self._service.api, "research")
+        told: list[float] = []
+
+        async def watch() -> None:
+            async for _, event in session.events():
+                if (lag := lag_of(event)) is not None:
+                    told.append(lag)
+
+        watching = asyncio.create_task(watch())
+        await Recorder(session).record(frames(pcm, pace=1.0))
+        await watching
+        self.lags += told
+        self.sessions += 1
+        self.missing += max(0, round(len(pcm) / SAMPLE_RATE * 2 - 0.5) - len(told))
+
+
+def compared(looks: Sequence[Look]) -> list[Held]:
+    """Early and late, for all that was there at both times."""
+    first, length = round(SETTLED * len(looks)), max(1, round(PART * len(looks)))
+    early, late = looks[first : first + length], looks[-length:]
+    held = []
+    for who in looks[-1]:
+        for what in looks[-1][who]:
+            parts = [[each[who][what] for each in part if who in each] for part in (early, late)]
+            if all(parts):
+                held.append(Held(who, what, *(statistics.fmean(part) for part in parts)))
+    return held
+
+
+async def crowd(service: Service, sessions: int, seconds: float, seed: int, say: Console) -> dict[str, Any]:
+    """Have them talk; all figures."""
+    sound, _ = conversation((LOW, HIGH), small_talk(talkers=2, seconds=300, seed=seed), seed=seed)
+    people = Crowd(service, np.round(sound * 32_767).astype(np.int16), seed)
+    until = time.monotonic() + seconds
+    tasks = [asyncio.create_task(people.talk(until)) for _ in range(sessions)]
+    tasks.append(asyncio.create_task(people.upload(until)))
+    looks: list[Look] = []
+    while time.monotonic() < until:
+        await asyncio.sleep(LOOK_SECONDS)
+        looks.append(await asyncio.to_thread(look, service))
+        left = max(0.0, until - time.monotonic())
+        say.print(f"{people.sessions} sessions, {people.uploads} uploads; {left / 60:.0f} minutes left", style="dim")
+    await asyncio.gather(*tasks)
+    p50, p95, p99 = (float(np.percentile(people.lags, part)) for part in (50, 95, 99))
+    return {
+        "at": datetime.now(UTC).isoformat(),
+        "cores": os.cpu_count(),
+        "minutes": seconds / 60,
+        "at_once": sessions,
+        "sessions": people.sessions,
+        "uploads": people.uploads,
+        "missing": people.missing,
+        "lag": {"p50": p50, "p95": p95, "p99": p99},
+        "held": [asdict(held) for held in compared(looks)],
+        "looks": looks,
+    }
+
+
+def table(figures: Mapping[str, Any]) -> Table:
+    """The figures, for people: a row for each process."""
+    lag = figures["lag"]
+    shown = Table(
+        title=f"{figures['at_once']} sessions at once for {figures['minutes']:.0f} minutes, {figures['at'][:10]}",
+        caption=f"{figures['sessions']} sessions and {figures['uploads']} uploads came and went; {figures['missing']} "
+        f"hops are missing; lag {lag['p50']:.2f} s, p95 {lag['p95']:.2f} s, p99 {lag['p99']:.2f} s",
+    )
+    shown.add_column("early to late")
+    columns = ("memory, MB", "files", "threads", "keys")
+    for what in columns:
+        shown.add_column(what, justify="right")
+    rows: dict[str, dict[str, str]] = defaultdict(dict)
+    for held in (Held(**row) for row in figures["held"]):
+        rows[held.who][held.what] = f"{held.early:.0f} to {held.late:.0f} ({100 * held.growth:+.0f} %)"
+    for who, cells in rows.items():
+        shown.add_row(who, *(cells.get(what, "") for what in columns))
+    return shown
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sessions", type=int, default=16, help="how many talk at any time (16)")
+    parser.add_argument("--minutes", type=float, default=60.0, help="for how long (60)")
+    parser.add_argument("--seed", type=int, default=1, help="of all chance (1)")
+    parser.add_argument("--report", type=Path, help="also write the figures to this JSON file")
+    options = parser.parse_args()
+    console = Console()
+    with running_service(retention=60, max_lag=1_000) as service:
+        figures = asyncio.run(crowd(service, options.sessions, options.minutes * 60, options.seed, console))
+    console.print(table(figures))
+    if options.report:
+        options.report.write_text(json.dumps(figures, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
