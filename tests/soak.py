@@ -63,6 +63,8 @@ class Held:
 def name_of(command: Sequence[str]) -> str:
     """What a process is, for people."""
     first = command[0]
+    if "redis-server" in first:
+        return "Redis"
     if first.startswith("ray::"):
         return first.removeprefix("ray::").removeprefix("ServeReplica:tonetrack:").partition(".")[0]
     modules = [part for before, part in pairwise(command) if before == "-m"]
@@ -205,7 +207,7 @@ def main() -> None:
     parser.add_argument("--report", type=Path, help="also write the figures to this JSON file")
     options = parser.parse_args()
     console = Console()
-    with running_service(retention=60, max_lag=1_000) as service:
+    with running_service(retention=60) as service:
         figures = asyncio.run(crowd(service, options.sessions, options.minutes * 60, options.seed, console))
     console.print(table(figures))
     if options.report:

@@ -237,8 +237,9 @@ async def test_the_sound_of_a_voice_never_touches_the_disk(tmp_path: Path, monke
     sound = alone(tmp_path, LOW, 12).read_bytes()
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "nowhere"))
     unused: Any = None
+    at_ease: Any = SimpleNamespace(lag=0.0)
     diariser: Any = SimpleNamespace(enrol=SimpleNamespace(remote=enrol))
-    transport = httpx.ASGITransport(build_api(Context(Settings(), unused, unused, diariser, unused)))
+    transport = httpx.ASGITransport(build_api(Context(Settings(), unused, at_ease, diariser, unused)))
     async with httpx.AsyncClient(transport=transport, base_url="http://localhost:8000") as http:
         with pytest.raises(EOFError):
             await http.post("/v1/voices", params={"name": "Anna", "consent": True}, content=sound)
@@ -255,7 +256,8 @@ async def test_too_much_sound_is_refused_before_all_of_it_has_come() -> None:
             yield bytes(2**20)
 
     unused: Any = None
-    transport = httpx.ASGITransport(build_api(Context(Settings(), unused, unused, unused, unused)))
+    at_ease: Any = SimpleNamespace(lag=0.0)
+    transport = httpx.ASGITransport(build_api(Context(Settings(), unused, at_ease, unused, unused)))
     async with httpx.AsyncClient(transport=transport, base_url="http://localhost:8000") as http:
         refused = await http.post("/v1/voices", params={"name": "Anna", "consent": True}, content=endless())
     assert (refused.status_code, sent) == (413, 21)
