@@ -26,6 +26,11 @@ STOPPED: Final = 130  # the exit status after Ctrl-C
 
 app = typer.Typer()
 
+ApiKey = Annotated[
+    str | None,
+    typer.Option(envvar="TONETRACK_API_KEY", help="API key, where the server requires one", show_default=False),
+]
+
 
 @app.command()
 def analyse(
@@ -61,6 +66,7 @@ def analyse(
     key: Annotated[
         str | None, typer.Option(help="of earlier uploads, to have these under it, too; with --server")
     ] = None,
+    api_key: ApiKey = None,
     keys: Annotated[
         Path | None,
         typer.Option(help="write the key of the uploads here as JSON, for you alone to read, and do not print it"),
@@ -112,7 +118,7 @@ def analyse(
     if server is not None:
         from deployments.analysis.sending import on_server
 
-        way = on_server(left, asked, outputs, server, key, keys, erase, display)
+        way = on_server(left, asked, outputs, server, key, api_key, keys, erase, display)
     elif workers or len(left) > FEW or any(is_many(place) for place in files):
         way = _by_ray(left, asked, output, workers, display)
     else:

@@ -14,7 +14,9 @@ from pydantic import ValidationError
 from pydantic_settings import SettingsError
 from rich.console import Console
 
+from deployments.analyse_cli import ApiKey
 from deployments.analyse_cli import app as analyse
+from deployments.keys_cli import app as keys_app
 from deployments.recordings_cli import app as recordings
 from deployments.settings import Settings
 from pipeline.session import DiariserName
@@ -29,10 +31,11 @@ app = typer.Typer(
 app.registered_commands += [*analyse.registered_commands, *training.registered_commands]
 app.registered_groups += training.registered_groups
 app.add_typer(recordings, name="recordings")
+app.add_typer(keys_app, name="keys")
 voices = typer.Typer(help="Enrolled voices, by which sessions call people by their names.", no_args_is_help=True)
 app.add_typer(voices, name="voices")
 console = Console(stderr=True)
-NOT_SETTINGS = {"TONETRACK_DATA", "TONETRACK_CHROMIUM"}  # read by training and by the tests
+NOT_SETTINGS = {"TONETRACK_DATA", "TONETRACK_CHROMIUM", "TONETRACK_API_KEY"}  # training's, the tests', a client's
 
 
 @app.command()
@@ -73,6 +76,7 @@ def record(
     file: Annotated[Path | None, typer.Argument(help="any audio file; none with --mic")] = None,
     mic: Annotated[bool, typer.Option("--mic", help="record this machine's microphone until Ctrl-C")] = False,
     server: Annotated[str, typer.Option(help="base URL of the API")] = "http://127.0.0.1:8000",
+    api_key: ApiKey = None,
     purpose: Annotated[str, typer.Option(help="why this is recorded")] = "",
     consent: Annotated[bool, typer.Option("--consent", help="everyone who will be heard has agreed")] = False,
     name: Annotated[str, typer.Option(help="what to call the session")] = "",
@@ -115,7 +119,7 @@ def record(
         "voices": [{"id": identity, "key": key} for identity, key in known],
     }
     try:
-        record_live(file, server, purpose, name, pace, codec, stats, output, keys, hints, console)
+        record_live(file, server, api_key, purpose, name, pace, codec, stats, output, keys, hints, console)
     except CannotRecord as error:
         _fail(str(error))
 
@@ -127,13 +131,14 @@ def add(
     consent: Annotated[bool, typer.Option("--consent", help="they have agreed")] = False,
     days: Annotated[int, typer.Option(min=1, max=365, help="until the voice is erased")] = 30,
     server: Annotated[str, typer.Option(help="base URL of the API")] = "http://127.0.0.1:8000",
+    api_key: ApiKey = None,
 ) -> None:
     """Enrol a voice with a running service; prints ID:KEY, which opens it to sessions and erases it."""
     from deployments.client import add_voice
 
     if not consent:
         _fail("Whoever talks must agree before their voice is enrolled (--consent).")
-    voice = _ask(server, add_voice(server, file, name, days))
+    voice = _ask(server, add_voice(server, file, name, days, api_key))
     console.print(f"{voice['name']} is enrolled from {voice['seconds']:.1f} s of speech.", highlight=False)
     typer.echo(f"{voice['id']}:{voice['key']}")
 

@@ -97,25 +97,31 @@ class Session:
         return {"Authorization": f"Bearer {self.viewer_key}"}
 
 
-async def open_session(api: str, purpose: str, name: str = "", **hints: Any) -> Session:
+def with_api_key(api_key: str | None) -> dict[str, str]:
+    """The header that an API key goes in, where there is one."""
+    return {"X-API-Key": api_key} if api_key else {}
+
+
+async def open_session(api: str, purpose: str, name: str = "", *, api_key: str | None = None, **hints: Any) -> Session:
     """Open a session; calling it declares that everyone who will be heard has agreed.
 
-    `hints`: whatever else `pipeline.session.SessionRequest` takes.
+    `hints`: whatever else `pipeline.session.SessionRequest` takes. Raises `httpx.HTTPStatusError`.
     """
-    async with httpx.AsyncClient(base_url=api, timeout=30) as http:
+    async with httpx.AsyncClient(base_url=api, headers=with_api_key(api_key), timeout=30) as http:
         request = {"purpose": purpose, "consent": True, "name": name, **hints}
         answer = (await http.post("/v1/sessions", json=request)).raise_for_status().json()
     return Session(api, answer["id"], answer["recorder_key"], answer["viewer_key"])
 
 
-async def add_voice(api: str, file: Path, name: str, days: int = 30) -> Any:
+async def add_voice(api: str, file: Path, name: str, days: int = 30, api_key: str | None = None) -> Any:
     """Enrol the voice in an audio file; calling it declares that whoever is heard has agreed.
 
     Returns what the server says of it, with the key that is shown this once. Raises `httpx.HTTPStatusError`.
     """
-    async with httpx.AsyncClient(base_url=api, timeout=120) as http:
-        query: dict[str, Any] = {"name": name, "consent": True, "days": days}
-        answer = await http.post("/v1/voices", params=query, content=await asyncio.to_thread(file.read_bytes))
+    async with httpx.AsyncClient(base_url=api, headers=with_api_key(api_key), timeout=120) as http:
+        said = {"name": name, "consent": "true", "days": str(days)}
+        sound = await asyncio.to_thread(file.read_bytes)
+        answer = await http.post("/v1/voices", data=said, files={"file": (file.name, sound)})
         return answer.raise_for_status().json()
 
 

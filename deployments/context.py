@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from ray.serve.handle import DeploymentHandle
 
 from deployments.aside import Aside
+from deployments.gate import Gate
 from deployments.inbox import Inbox
 from deployments.pool import SessionPool
 from deployments.settings import Settings
@@ -15,7 +16,7 @@ from pipeline.store import SessionStore
 
 @dataclass
 class Context:
-    """Settings, the store, the session actors, the diariser, which enrols voices, and where recordings come in.
+    """Settings, the store, the session actors, the diariser (it enrols voices), where recordings come in, the gate.
 
     `recorders`: connections of this replica that may record; `waiting`: those that have not said hello yet.
     """
@@ -25,6 +26,7 @@ class Context:
     pool: SessionPool
     diariser: DeploymentHandle
     inbox: Inbox
+    gate: Gate
     aside: Aside = field(default_factory=Aside)  # one at a time: what is read at leisure waits for who talks
     recorders: int = 0
     waiting: int = 0

@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from fastapi import FastAPI
-from fastapi.middleware.cors import CORSMiddleware
 from ray import serve
 from ray.serve.handle import DeploymentHandle
 
 from deployments.backpressure import in_replica
 from deployments.context import Context
+from deployments.gate import Gate
 from deployments.inbox import Inbox
 from deployments.loop import Loop
+from deployments.origins import SameHost
 from deployments.pool import SessionPool
 from deployments.readiness import Readiness
 from deployments.routes import audio, health, recordings, sessions, speakers, uploads, voices
 from deployments.routes.errors import explain_errors
+from deployments.security_headers import SecurityHeaders
 from deployments.sessions import open_store
 from deployments.settings import Settings
 from pipeline.logs import speak
-
-METHODS: Final = ("GET", "POST", "PATCH", "DELETE")
-EXPOSED: Final = ("Content-Disposition", "Idempotent-Replayed", "Location", "Retry-After")
-HEADERS: Final = ("Authorization", "Content-Type", "Idempotency-Key", "Last-Event-ID")
 
 
 def build_api(context: Context) -> FastAPI:
@@ -40,11 +36,8 @@ def build_api(context: Context) -> FastAPI:
     for routes in (sessions, speakers, audio, uploads, recordings, voices, health):
         api.include_router(routes.router)
     explain_errors(api)
-    # The page comes from another port. Nobody is let in by a cookie, only by a key that a page must already hold, so a
-    # strange page can ask no more than a program could.
-    api.add_middleware(
-        CORSMiddleware, allow_origins=["*"], allow_methods=METHODS, allow_headers=HEADERS, expose_headers=EXPOSED
-    )
+    api.add_middleware(SameHost, allowed=context.settings.allowed_origins)
+    api.add_middleware(SecurityHeaders)
     return api
 
 
@@ -60,7 +53,8 @@ class Ingress:
         # It is the queue that tells a worker what to do; that it is named here makes it part of the graph.
         pool = SessionPool(settings, diariser, recogniser)
         pool.wait()
-        self._context = Context(settings, open_store(settings), pool, diariser, Inbox(settings))
+        inbox = Inbox(settings)
+        self._context = Context(settings, open_store(settings), pool, diariser, inbox, Gate(settings, inbox.redis))
         Loop("retiring").spawn(pool.retire_others())
 
     def __serve_build_asgi_app__(self) -> FastAPI:

@@ -64,6 +64,11 @@ DROPPED: Final = Counter(
 REFUSED: Final = Counter(
     "tonetrack_refused_recorders", "Recorders' connections that were ended, by why.", tag_keys=("reason",)
 )
+REFUSED_REQUESTS: Final = Counter(
+    "tonetrack_refused_requests",
+    "Callers who were turned away, by why: no_key, wrong_key, guesses, or what there was too much of.",
+    tag_keys=("reason",),
+)
 RESTORED: Final = Counter(
     "tonetrack_restored_sessions", "Conversations that went on from their snapshot and journal after a failure."
 )

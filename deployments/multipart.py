@@ -25,7 +25,7 @@ class Form:
     def __init__(self, content_type: str, write: Write) -> None:
         kind, options = parse_options_header(content_type)
         if kind != b"multipart/form-data" or b"boundary" not in options:
-            raise BadForm("Send a form, multipart/form-data, with the recording in its field 'file'.")
+            raise BadForm("Send a form, multipart/form-data, with the sound in its field 'file'.")
         self.fields: dict[str, str] = {}
         self.file_name: str | None = None
         self._write = write
@@ -62,7 +62,7 @@ class Form:
         if not self._whole:
             raise BadForm("The form breaks off before its end; send it again.")
         if self.file_name is None:
-            raise BadForm("The form holds no file; send the recording in its field 'file'.")
+            raise BadForm("The form holds no file; send the sound in its field 'file'.")
 
     def _begin(self) -> None:
         self._part = _Part()

@@ -42,6 +42,7 @@ class CannotRecord(RuntimeError):
 def record_live(
     file: Path | None,
     server: str,
+    api_key: str | None,
     purpose: str,
     name: str,
     pace: float,
@@ -59,7 +60,8 @@ def record_live(
     """
 
     async def run() -> Any:
-        session = await open_session(server, purpose, name or (file.name if file else "microphone"), **hints)
+        called = name or (file.name if file else "microphone")
+        session = await open_session(server, purpose, called, api_key=api_key, **hints)
         console.print(f"session {session.id}   viewer key {session.viewer_key}", highlight=False)
         if keys:
             keep_keys(session, keys)

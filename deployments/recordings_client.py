@@ -19,6 +19,7 @@ from typing import Any, BinaryIO, Final, cast
 
 import httpx
 
+from deployments.client import with_api_key
 from pipeline.job import Job
 
 FIRST_WAIT, LONGEST_WAIT = 0.5, 8.0  # s; between attempts to come back
@@ -52,15 +53,23 @@ def no_wait(reason: str) -> None:
 class Recordings:
     """The recordings under one key on a server. Without a key the first upload makes one.
 
-    Every method raises `Refused` and `NoServer`.
+    `api_key`: what a server may require for uploads. Every method raises `Refused` and `NoServer`.
     """
 
-    def __init__(self, server: str, key: str | None = None, transport: httpx.AsyncBaseTransport | None = None) -> None:
+    def __init__(
+        self,
+        server: str,
+        key: str | None = None,
+        transport: httpx.AsyncBaseTransport | None = None,
+        api_key: str | None = None,
+    ) -> None:
         self.server = server.rstrip("/")
         self.key = key
         timeout = httpx.Timeout(30, read=180)  # a large upload is examined before it is answered
         try:
-            self._http = httpx.AsyncClient(base_url=self.server, timeout=timeout, transport=transport)
+            self._http = httpx.AsyncClient(
+                base_url=self.server, headers=with_api_key(api_key), timeout=timeout, transport=transport
+            )
         except (httpx.InvalidURL, ValueError) as error:
             raise NoServer(f"{server} is no address of a server: {error}") from error
 
@@ -192,7 +201,7 @@ class Recordings:
         if answer.is_success or not refusing:
             return answer
         pause = _seconds(answer.headers.get("Retry-After"))
-        if answer.status_code == 503 or (answer.status_code == 409 and method == "POST" and pause is not None):
+        if answer.status_code in (429, 503) or (answer.status_code == 409 and method == "POST" and pause is not None):
             raise _Later(answer.status_code, _detail(answer), DEFAULT_PAUSE if pause is None else pause)
         raise Refused(answer.status_code, _detail(answer))
 

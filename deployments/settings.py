@@ -25,7 +25,7 @@ class Settings(BaseSettings):
     ui_port: Port = Field(5006, description="port of the page")
     api_url: str = Field("", description="where browsers reach the API; empty: the page's own host, at `port`")
     allowed_origins: list[str] = Field(
-        default_factory=list, description="pages on other hosts that may open a recorder's WebSocket"
+        default_factory=list, description="pages on other hosts that may use the API, as https://HOST"
     )
 
     redis_url: SecretStr | None = Field(None, description="redis:// URL; none: an embedded Redis is started")
@@ -35,6 +35,17 @@ class Settings(BaseSettings):
     abandon: float = Field(
         600, ge=10, le=3e8, description="seconds without a recorder after which a session ends and its sound is erased"
     )
+
+    require_api_keys: bool = Field(
+        False, description="whether sessions, voices and uploads take an API key; see `tonetrack keys`"
+    )
+    sessions_per_minute: int = Field(
+        120, ge=1, description="sessions that one caller may open: an API key or, without one, an address"
+    )
+    uploads_per_minute: int = Field(120, ge=1, description="recordings that one caller may upload")
+    voices_per_minute: int = Field(30, ge=1, description="voices that one caller may enrol")
+    recorders_per_caller: int = Field(48, ge=1, description="live recorders that one caller may have at once")
+    wrong_keys_per_minute: int = Field(60, ge=1, description="wrong keys of any kind that an address may try")
 
     max_sessions: int = Field(64, ge=1, description="live recorders per ingress replica; more are asked to wait")
     max_lag: float = Field(

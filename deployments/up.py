@@ -66,6 +66,11 @@ def run(settings: Settings, dashboard: bool, say: Callable[[str], None]) -> None
     mine: list[subprocess.Popen[bytes]] = []
     with _StopSignals(say) as signals, ExitStack() as stack:
         if settings.redis_url is None:
+            if settings.require_api_keys:
+                raise CannotStart(
+                    "API keys must lie in a Redis that `tonetrack keys` reaches, too: set TONETRACK_REDIS_URL, "
+                    "or leave TONETRACK_REQUIRE_API_KEYS off."
+                )
             say("starting Redis")
             address, store = stack.enter_context(_embedded_redis())
             mine.append(store)
@@ -292,6 +297,7 @@ def _page_environment(settings: Settings) -> dict[str, str]:
         "TONETRACK_PORT": str(settings.port),
         "TONETRACK_UI_PORT": str(settings.ui_port),
         "TONETRACK_API_URL": settings.api_url,
+        "TONETRACK_REQUIRE_API_KEYS": str(settings.require_api_keys),
         "TONETRACK_DIARISER": settings.diariser,
         "TONETRACK_RETENTION": str(settings.retention),
         "TONETRACK_LOG_FORMAT": settings.log_format,

@@ -16,7 +16,7 @@ from typing import Any, Final
 from pydantic import BaseModel, Field
 from redis.asyncio import Redis
 
-from pipeline.keys import digest, new_key, same
+from pipeline.keys import WrongKey, digest, new_key, same
 from pipeline.published import SCRIPTS
 from pipeline.session import Printable
 
@@ -24,8 +24,11 @@ PREFIX: Final = "tt"
 ALL: Final = "tonetrack:api-keys"
 
 
-class UnknownApiKey(LookupError):
+class UnknownApiKey(WrongKey):
     """No such API key: never made, expired or revoked."""
+
+    def __init__(self) -> None:
+        super().__init__("There is no such API key: it was never made, has expired, or was revoked.")
 
 
 class ApiKey(BaseModel):
@@ -54,7 +57,7 @@ class ApiKeys:
         self._used = redis.register_script((SCRIPTS / "api_key_used.lua").read_text())
 
     async def create(self, name: str, expires_in: float | None = None) -> NewApiKey:
-        """Make a key; `expires_in`: seconds. Raises `ValueError` for a name that is empty, too long or not printable."""
+        """Make a key; `expires_in`: seconds. Raises `ValueError` for a name that is empty, too long or unprintable."""
         identity, now = secrets.token_hex(6), time.time()
         expires_at = None if expires_in is None else now + expires_in
         record = ApiKey(id=identity, name=name, created_at=now, expires_at=expires_at)
@@ -74,7 +77,7 @@ class ApiKeys:
         identity = rest.partition("_")[0]
         stored = await self._redis.hget(_key(identity), "secret")
         if not same(stored, secret) or await self._used(keys=[_key(identity)], args=[time.time()]) != b"ok":
-            raise UnknownApiKey(identity)
+            raise UnknownApiKey
         return identity
 
     async def stands(self, identity: str) -> bool:
@@ -97,7 +100,7 @@ class ApiKeys:
         """Have a key open nothing any more. Raises `UnknownApiKey`."""
         await self._redis.srem(ALL, identity)
         if not await self._redis.delete(_key(identity)):
-            raise UnknownApiKey(identity)
+            raise UnknownApiKey
 
 
 def _key(identity: str) -> str:

@@ -1,10 +1,14 @@
-"""The keys that open sessions and voices: in clear for whoever holds them, as hashes in Redis."""
+"""The keys that open sessions, voices and the service: in clear for whoever holds them, as hashes in Redis."""
 
 from __future__ import annotations
 
 import hashlib
 import hmac
 import secrets
+
+
+class WrongKey(RuntimeError):
+    """A key that opens nothing, or not this; the message says what it should have opened, or whose it is."""
 
 
 def new_key() -> str:

@@ -37,7 +37,7 @@ class Quotas:
         return await self._ask(what, caller, per_minute, 0)
 
     async def hold(self, caller: str, session: str, most: int, seconds: float) -> bool:
-        """Hold one of a caller's places for a session for so many seconds, or go on doing so; False if all are taken."""
+        """Hold one of a caller's places for a session for so many seconds, or go on doing so; False without one."""
         return bool(await self._hold(keys=[_places(caller)], args=[session, most, round(seconds * 1000)]))
 
     async def let_go(self, caller: str, session: str) -> None:

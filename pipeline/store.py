@@ -87,8 +87,8 @@ class SessionStore(Published):
         """Raises `redis.RedisError` while Redis does not answer or refuses writes, as one does that is full."""
         await self._redis.set(PROBE, "", px=PROBE_MS)
 
-    async def create(self, request: SessionRequest) -> NewSession:
-        """Open a session.
+    async def create(self, request: SessionRequest, api_key: str = "") -> NewSession:
+        """Open a session; `api_key`: the id of the API key that it is opened with, where it is opened with one.
 
         Raises `ValueError` when not everyone has agreed, and `UnknownVoice` or `WrongVoiceKey` for a voice that the
         session may not know.
@@ -104,6 +104,7 @@ class SessionStore(Published):
             "purpose": request.purpose,
             "created_at": time.time(),
             "voices": " ".join(dict.fromkeys(voice.id for voice in request.voices)),
+            "api_key": api_key,
             Role.RECORDER: digest(session.recorder_key),
             Role.VIEWER: digest(session.viewer_key),
         }
@@ -146,6 +147,10 @@ class SessionStore(Published):
     async def voice_ids(self, session: str) -> list[str]:
         """The enrolled voices that the session was given when it was opened; some may be gone by now."""
         return ((await self._redis.hget(_key(session), "voices")) or b"").decode().split()
+
+    async def opened_with(self, session: str) -> str:
+        """The id of the API key that a session was opened with; empty where that was none."""
+        return ((await self._redis.hget(_key(session), "api_key")) or b"").decode()
 
     async def role(self, session: str, key: str) -> Role | None:
         """What a key allows, or None where it opens nothing. Raises `UnknownSession`."""

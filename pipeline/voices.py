@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, Field
 from redis.asyncio import Redis
 
-from pipeline.keys import digest, new_key, same
+from pipeline.keys import WrongKey, digest, new_key, same
 from pipeline.session import Voice, VoiceKey
 
 
@@ -26,7 +26,7 @@ class UnknownVoice(LookupError):
     """No such voice: never enrolled, expired or erased."""
 
 
-class WrongVoiceKey(RuntimeError):
+class WrongVoiceKey(WrongKey):
     """The key does not open this voice."""
 
 

@@ -28,6 +28,7 @@ def on_server(
     outputs: Outputs,
     server: str,
     key: str | None,
+    api_key: str | None,
     keys: Path | None,
     erase: bool,
     display: Display,
@@ -38,7 +39,7 @@ def on_server(
     loop = asyncio.new_event_loop()
 
     async def run() -> None:
-        async with Recordings(server, key) as recordings:
+        async with Recordings(server, key, api_key=api_key) as recordings:
             await recordings.check()
             sending = _Sending(recordings, asked, outputs, keys, erase, display)
             await sending.all(tasks, outcomes.put)

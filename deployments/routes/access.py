@@ -9,6 +9,7 @@ from fastapi.requests import HTTPConnection
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from deployments.context import Context
+from pipeline.keys import WrongKey
 from pipeline.logs import about
 from pipeline.session import Role
 
@@ -18,20 +19,25 @@ def get_context(connection: HTTPConnection) -> Context:
     return cast(Context, connection.app.state.context)
 
 
+def address_of(connection: HTTPConnection) -> str:
+    """Where a request comes from. A proxy before this one is believed where FORWARDED_ALLOW_IPS names it."""
+    return connection.client.host if connection.client else ""
+
+
 TheContext = Annotated[Context, Depends(get_context)]
 _bearer = HTTPBearer(auto_error=False, description="the session's recorder key or viewer key")
 _Bearer = Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)]
 
 
-async def get_role(session: str, context: TheContext, bearer: _Bearer) -> Role:
-    """What the request's key allows in this session. Raises 401 without a key, 403 for a wrong one."""
+async def get_role(session: str, context: TheContext, bearer: _Bearer, connection: HTTPConnection) -> Role:
+    """What the request's key allows in this session. 401 without a key, 403 for a wrong one, 429 for too many."""
     about(session=session)
     if bearer is None:
         message = "Send the session's recorder or viewer key: 'Authorization: Bearer KEY'."
         raise HTTPException(401, message, {"WWW-Authenticate": "Bearer"})
-    role = await context.store.role(session, bearer.credentials)
-    if role is None:
-        raise HTTPException(403, "This key does not open this session.")
+    async with context.gate.guarded(address_of(connection)):
+        if (role := await context.store.role(session, bearer.credentials)) is None:
+            raise WrongKey("This key does not open this session.")
     return role
 
 
@@ -41,16 +47,18 @@ async def require_recorder(role: Annotated[Role, Depends(get_role)]) -> None:
         raise HTTPException(403, "A viewer key may only look; this takes the recorder key.")
 
 
-async def get_role_in_recording(recording: str, context: TheContext, bearer: _Bearer) -> Role:
-    """What the request's key allows with this recording. Raises 401 without a key, 403 for a wrong one."""
+async def get_role_in_recording(
+    recording: str, context: TheContext, bearer: _Bearer, connection: HTTPConnection
+) -> Role:
+    """What the request's key allows with this recording. Answers as `get_role` does."""
     about(recording=recording)
     if bearer is None:
         raise HTTPException(
             401, "Send the recording's key: 'Authorization: Bearer KEY'.", {"WWW-Authenticate": "Bearer"}
         )
-    role = await context.inbox.jobs.role(recording, bearer.credentials)
-    if role is None:
-        raise HTTPException(403, "This key does not open this recording.")
+    async with context.gate.guarded(address_of(connection)):
+        if (role := await context.inbox.jobs.role(recording, bearer.credentials)) is None:
+            raise WrongKey("This key does not open this recording.")
     return role
 
 
@@ -60,12 +68,13 @@ async def require_owner(role: Annotated[Role, Depends(get_role_in_recording)]) -
         raise HTTPException(403, "A viewer key may only look; this takes the key that uploaded the recording.")
 
 
-async def get_owner_key(context: TheContext, bearer: _Bearer) -> str | None:
-    """The key under which recordings are uploaded, or None without one. Raises 403 for a key that nothing is under."""
+async def get_owner_key(context: TheContext, bearer: _Bearer, connection: HTTPConnection) -> str | None:
+    """The key under which recordings are uploaded, or None without one. 403 for a key that nothing is under."""
     if bearer is None:
         return None
-    if not await context.inbox.jobs.known_owner(bearer.credentials):
-        raise HTTPException(403, "No recordings are under this key; upload without one, and a new key is made.")
+    async with context.gate.guarded(address_of(connection)):
+        if not await context.inbox.jobs.known_owner(bearer.credentials):
+            raise WrongKey("No recordings are under this key; upload without one, and a new key is made.")
     return bearer.credentials
 
 

@@ -6,15 +6,17 @@ import asyncio
 import logging
 import time
 from collections.abc import Coroutine, MutableMapping
+from contextlib import suppress
 from typing import Any
-from urllib.parse import urlsplit
 
 from fastapi import APIRouter, WebSocket, WebSocketDisconnect
 from pydantic import BaseModel, ValidationError
 from redis.exceptions import RedisError
 
 from deployments.context import Context
+from deployments.gate import Caller, Limited
 from deployments.metrics import LIVE_RECORDERS, REFUSED
+from deployments.origins import welcome
 from deployments.protocol import (
     Ack,
     Close,
@@ -31,10 +33,11 @@ from deployments.protocol import (
     unpack_frame,
 )
 from deployments.recording import Recording, open_recording
-from deployments.routes.access import TheContext
+from deployments.routes.access import TheContext, address_of
 from deployments.routes.errors import UNKNOWN
 from pipeline import tasks
 from pipeline.audio import UndecodableAudio
+from pipeline.keys import WrongKey
 from pipeline.logs import about
 from pipeline.session import Codec, FrameGap, OtherCodec, Role, SessionOver, TakenOver, UnknownSession
 
@@ -74,6 +77,8 @@ class _Line:
         self._session = session
         self._recording: Recording | None = None
         self._admitted = False
+        self._caller: Caller | None = None  # whose place this takes
+        self._held_at = 0.0
 
     async def serve(self) -> None:
         """Answer the recorder until it stops. Raises `Refused` where it must not go on."""
@@ -128,6 +133,9 @@ class _Line:
         LIVE_RECORDERS.set(self._context.recorders)
         if self._recording:
             await self._recording.leave()
+        if self._caller:
+            with suppress(RedisError):  # or it is free again by itself
+                await self._context.gate.let_go(self._caller, self._session)
 
     async def _hear_the_rest(self) -> float:
         seconds: float = await self._context.pool.actor(self._session).finish.remote(self._session)
@@ -154,13 +162,21 @@ class _Line:
         await self._socket.close(Close.DONE)
 
     async def _admit(self) -> Hello:
-        if not self._welcome_origin():
+        if not welcome(self._socket.headers, self._context.settings.allowed_origins):
             raise Refused(Close.WRONG_KEY, "Pages from this origin may not record; see TONETRACK_ALLOWED_ORIGINS.")
         hello = await self._hello()
-        if await self._context.store.role(self._session, hello.key) is not Role.RECORDER:
-            raise Refused(Close.WRONG_KEY, "This key may not record in this session; use its recorder key.")
+        address = address_of(self._socket)
+        try:
+            async with self._context.gate.guarded(address):
+                if await self._context.store.role(self._session, hello.key) is not Role.RECORDER:
+                    raise WrongKey("This key may not record in this session; use its recorder key.")
+        except WrongKey as error:
+            raise Refused(Close.WRONG_KEY, str(error)) from error
+        except Limited as error:
+            raise Refused(Close.BUSY, str(error)) from error
         if await self._no_room():
             raise Refused(Close.BUSY, FULL)
+        await self._hold(Caller(await self._context.store.opened_with(self._session), address))
         self._context.recorders += 1
         self._admitted = True
         return hello
@@ -171,6 +187,19 @@ class _Line:
         if context.recorders >= context.settings.max_sessions:
             return True
         return context.late and (await context.store.standing(self._session)).published == 0
+
+    async def _hold(self, caller: Caller) -> None:
+        """Take a place of those that a caller has, or go on holding it."""
+        try:
+            held = await self._context.gate.hold(caller, self._session)
+        except WrongKey as error:
+            raise Refused(Close.WRONG_KEY, str(error)) from error
+        if not held:
+            most = self._context.settings.recorders_per_caller
+            raise Refused(
+                Close.BUSY, f"As many as may be are recorded from {caller}: {most} at once; stop one of them."
+            )
+        self._caller, self._held_at = caller, time.monotonic()
 
     async def _hello(self) -> Hello:
         """The first message. Who says nothing takes no recorder's place."""
@@ -184,13 +213,6 @@ class _Line:
         if not isinstance(hello, Hello):
             raise Refused(Close.BAD_MESSAGE, "The first message must be hello.")
         return hello
-
-    def _welcome_origin(self) -> bool:
-        """Programs send no origin; a page must come from this host, or from one that is allowed by setting."""
-        origin = self._socket.headers.get("origin")
-        if origin is None or origin in self._context.settings.allowed_origins:
-            return True
-        return urlsplit(origin).hostname == urlsplit(f"//{self._socket.headers.get('host', '')}").hostname
 
     async def _take(self, recording: Recording, message: bytes) -> None:
         LIVE_RECORDERS.set(self._context.recorders)
@@ -213,6 +235,8 @@ class _Line:
             raise Refused(Close.SILENT, "No sign of life for too long; come back and go on.") from error
         if message["type"] == "websocket.disconnect":
             raise WebSocketDisconnect(message.get("code", 1006))
+        if self._caller and time.monotonic() - self._held_at > self._context.settings.heartbeat:
+            await self._hold(self._caller)
         if (data := message.get("bytes")) is not None:
             return bytes(data)
         text = message.get("text") or ""

@@ -9,9 +9,11 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from redis.exceptions import RedisError
 
+from deployments.gate import Limited, NoApiKey
 from pipeline.blobs import BlobTrouble
 from pipeline.corrections import UnknownSpeaker
 from pipeline.job import UnknownRecording
+from pipeline.keys import WrongKey
 from pipeline.logs import why
 from pipeline.session import OutOfStep, UnknownSession
 from pipeline.voices import UnknownVoice, WrongVoiceKey
@@ -21,6 +23,7 @@ logger = logging.getLogger("ray.serve")
 UNKNOWN = "There is no such session: it was never created, has expired, or was erased."
 UNKNOWN_RECORDING = "There is no such recording: it was never uploaded, has expired, or was erased."
 UNKNOWN_VOICE = "There is no such voice: it was never enrolled, has expired, or was erased."
+NO_API_KEY = "Send an API key for this: 'X-API-Key: KEY'. Whoever runs this server makes one: tonetrack keys create."
 
 
 async def _unknown_session(_: Request, __: Exception) -> JSONResponse:
@@ -50,6 +53,19 @@ async def _unknown_voice(_: Request, error: Exception) -> JSONResponse:
 
 async def _wrong_voice_key(_: Request, error: Exception) -> JSONResponse:
     return JSONResponse({"detail": f"The key does not open the voice {error}."}, 422)
+
+
+async def _wrong_key(_: Request, error: Exception) -> JSONResponse:
+    return JSONResponse({"detail": str(error)}, 403)
+
+
+async def _no_api_key(_: Request, __: Exception) -> JSONResponse:
+    return JSONResponse({"detail": NO_API_KEY}, 401, {"WWW-Authenticate": "ApiKey"})
+
+
+async def _limited(_: Request, error: Exception) -> JSONResponse:
+    seconds = error.seconds if isinstance(error, Limited) else 60
+    return JSONResponse({"detail": str(error)}, 429, {"Retry-After": str(seconds)})
 
 
 async def _out_of_step(_: Request, __: Exception) -> JSONResponse:
@@ -84,6 +100,9 @@ def explain_errors(api: FastAPI) -> None:
     api.add_exception_handler(UnknownSpeaker, _unknown_speaker)
     api.add_exception_handler(UnknownVoice, _unknown_voice)
     api.add_exception_handler(WrongVoiceKey, _wrong_voice_key)
+    api.add_exception_handler(WrongKey, _wrong_key)
+    api.add_exception_handler(NoApiKey, _no_api_key)
+    api.add_exception_handler(Limited, _limited)
     api.add_exception_handler(OutOfStep, _out_of_step)
     api.add_exception_handler(RequestValidationError, _not_understood)
     api.add_exception_handler(RedisError, _store_away)

@@ -86,11 +86,13 @@ REFUSALS: Final[dict[int | str, dict[str, Any]]] = {
     404: {"description": "no such recording"},
 }
 UPLOAD_REFUSALS: Final[dict[int | str, dict[str, Any]]] = {
-    403: {"description": "nothing was ever uploaded under this key"},
+    401: {"description": "no API key, where the server requires one"},
+    403: {"description": "nothing was ever uploaded under this key, or the API key opens nothing"},
     408: {"description": "nothing came for too long"},
     409: {"description": "the same upload is on its way, or was taken over, by another connection"},
     413: {"description": "too big or too long"},
     415: {"description": "no recording"},
     422: {"description": "encrypted, damaged beyond use, without consent, or a form that makes no sense"},
+    429: {"description": "too many in a minute; see Retry-After"},
     503: {"description": "too many wait, or the place where sound is kept is away; see Retry-After"},
 }

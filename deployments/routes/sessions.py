@@ -10,6 +10,7 @@ from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, Field
 
 from deployments.routes.access import AsRecorder, AsViewer, TheContext
+from deployments.routes.callers import REFUSALS, OpensSession
 from pipeline.session import SessionRecord, SessionRequest, UnknownSession
 from pipeline.store import SessionStore
 from pipeline.timeline import CHUNK_SECONDS, EMOTIONS, ChunkSpeaker, EmotionReading, Turn, Word
@@ -41,8 +42,8 @@ class SessionTimeline(BaseModel):
     words: list[Word] = Field(description="the transcript, where the diariser gives one")
 
 
-@router.post("", status_code=201)
-async def create(request: SessionRequest, context: TheContext) -> SessionCreated:
+@router.post("", status_code=201, responses=REFUSALS)
+async def create(request: SessionRequest, context: TheContext, caller: OpensSession) -> SessionCreated:
     """Open a session, once everyone who will be heard has agreed.
 
     422 and 404 for enrolled voices whose keys are wrong, or which are not there.
@@ -50,7 +51,8 @@ async def create(request: SessionRequest, context: TheContext) -> SessionCreated
     if context.full:
         raise HTTPException(503, "All places are taken; try again in half a minute.", {"Retry-After": "30"})
     try:
-        session = await context.store.create(request)
+        async with context.gate.guarded(caller.address):  # the keys of voices
+            session = await context.store.create(request, caller.api_key)
     except ValueError as error:
         raise HTTPException(422, str(error)) from error
     return SessionCreated(

@@ -17,6 +17,7 @@ from redis.exceptions import RedisError
 from deployments.context import Context
 from deployments.multipart import BadForm, Form
 from deployments.routes.access import OwnerKey, TheContext
+from deployments.routes.callers import MayUpload
 from deployments.routes.examples import TAKEN_IN, UPLOAD, UPLOAD_REFUSALS
 from pipeline import tasks
 from pipeline.blobs import Writable
@@ -49,7 +50,7 @@ class TakenIn(Job):
     webhook_secret: str = Field(description="signs what the webhook is told: see ToneTrack-Signature")
 
 
-@router.post("", status_code=202, openapi_extra=UPLOAD, responses=UPLOAD_REFUSALS)
+@router.post("", status_code=202, openapi_extra=UPLOAD, responses=UPLOAD_REFUSALS, dependencies=[MayUpload])
 async def upload(
     request: Request,
     response: Response,

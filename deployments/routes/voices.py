@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import io
-from collections.abc import AsyncIterator
 from typing import Annotated, Any, BinaryIO
 
 import numpy as np
-from fastapi import APIRouter, Depends, HTTPException, Query, Request, Security
+from fastapi import APIRouter, Depends, HTTPException, Request, Security
+from fastapi.exceptions import RequestValidationError
+from fastapi.requests import HTTPConnection
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from numpy.typing import NDArray
-from pydantic import ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from ray.exceptions import RayTaskError
 
 from deployments.context import Context
-from deployments.routes.access import TheContext
+from deployments.multipart import FILE, BadForm, Form
+from deployments.routes.access import TheContext, address_of
+from deployments.routes.callers import REFUSALS, MayEnrol
 from pipeline.audio import UndecodableAudio, decode
 from pipeline.enrolment import LONGEST_SECONDS, CannotEnrol
 from pipeline.session import Printable, VoiceKey
@@ -24,18 +27,41 @@ from pipeline.voices import VoiceRecord, WrongVoiceKey
 
 MOST_BYTES = 20 * 2**20
 DAY = 86_400  # s
-AUDIO: dict[str, Any] = {
-    "requestBody": {
-        "required": True,
-        "description": f"an audio file of one person talking, {LONGEST_SECONDS:.0f} s and 20 MB at most, any container",
-        "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
-    }
-}
-
 router = APIRouter(prefix="/v1/voices", tags=["voices"])
 _bearer = HTTPBearer(auto_error=False, scheme_name="VoiceKey", description="the voice's own key")
 _Bearer = Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)]
-Name = Annotated[Printable, StringConstraints(strip_whitespace=True), Query(min_length=1, max_length=80)]
+
+
+class VoiceRequest(BaseModel):
+    """What is said of a voice besides its sound: in the form, for a name in a URL would stand in logs."""
+
+    model_config = ConfigDict(extra="forbid", str_strip_whitespace=True)
+
+    name: Printable = Field(min_length=1, max_length=80)
+    consent: bool = Field(description="whether the person who is heard has agreed")
+    days: int = Field(30, ge=1, le=365, description="until it is erased")
+
+
+_SCHEMA = VoiceRequest.model_json_schema()
+_SOUND = f"an audio file of one person talking, {LONGEST_SECONDS:.0f} s and 20 MB at most, any container"
+VOICE: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "required": [FILE, *_SCHEMA["required"]],
+                    "properties": {
+                        FILE: {"type": "string", "format": "binary", "description": _SOUND},
+                        **_SCHEMA["properties"],
+                    },
+                },
+                "example": {FILE: "anna.wav", "name": "Anna", "consent": True},
+            }
+        },
+    }
+}
 
 
 class EnrolledVoice(VoiceRecord):
@@ -59,12 +85,13 @@ class EnrolledVoice(VoiceRecord):
     key: str = Field(description="whoever opens a session with it has this voice recognised; it also erases the voice")
 
 
-async def require_voice_key(voice: str, context: TheContext, bearer: _Bearer) -> None:
+async def require_voice_key(voice: str, context: TheContext, bearer: _Bearer, connection: HTTPConnection) -> None:
     """Raises 401 without a key, 403 for a wrong one, 404 for a voice that is not there."""
     if bearer is None:
         raise HTTPException(401, "Send the voice's key: 'Authorization: Bearer KEY'.", {"WWW-Authenticate": "Bearer"})
     try:
-        await context.store.voices.check(VoiceKey(id=voice[:64], key=bearer.credentials[:128]))
+        async with context.gate.guarded(address_of(connection)):
+            await context.store.voices.check(VoiceKey(id=voice[:64], key=bearer.credentials[:128]))
     except WrongVoiceKey as error:
         raise HTTPException(403, "This key does not open this voice.") from error
 
@@ -72,29 +99,20 @@ async def require_voice_key(voice: str, context: TheContext, bearer: _Bearer) ->
 AsOwner = Depends(require_voice_key)
 
 
-@router.post("", status_code=201, openapi_extra=AUDIO)
-async def enrol(
-    request: Request,
-    context: TheContext,
-    name: Name,
-    consent: Annotated[bool, Query(description="whether the person who is heard has agreed")],
-    days: Annotated[int, Query(ge=1, le=365, description="until it is erased")] = 30,
-) -> EnrolledVoice:
+@router.post("", status_code=201, openapi_extra=VOICE, responses=REFUSALS, dependencies=[MayEnrol])
+async def enrol(request: Request, context: TheContext) -> EnrolledVoice:
     """Enrol a voice from some ten seconds of speech. The sound is not kept; what is kept cannot be played.
 
     422 for sound that holds too little speech, more than one voice, or no sound at all; 413 for more than 20 MB.
     """
-    if not consent:
-        raise HTTPException(422, "The person who is heard must agree before their voice is enrolled (consent=true).")
     if context.full:
         raise HTTPException(503, "All places are taken; try again in half a minute.", {"Retry-After": "30"})
-    sound = io.BytesIO()  # not a file on disk, from which what was erased could be brought back
-    async for block in _limited(request):
-        sound.write(block)
-    sound.seek(0)
+    asked, sound = await _received(request)
+    if not asked.consent:
+        raise HTTPException(422, "The person who is heard must agree before their voice is enrolled (consent=true).")
     audio = await asyncio.to_thread(_decoded, sound)
     voiceprint, seconds, version = await _heard(context, audio)
-    voice = await context.store.voices.add(name, voiceprint, seconds, version, days * DAY)
+    voice = await context.store.voices.add(asked.name, voiceprint, seconds, version, asked.days * DAY)
     return EnrolledVoice(**voice.record.model_dump(), key=voice.key)
 
 
@@ -111,13 +129,27 @@ async def erase(voice: str, context: TheContext) -> dict[str, str]:
     return {"erased": voice, "detail": "This voice is gone; sessions that are being heard forget it when they end."}
 
 
-async def _limited(request: Request) -> AsyncIterator[bytes]:
-    received = 0
-    async for block in request.stream():
-        received += len(block)
-        if received > MOST_BYTES:
+async def _received(request: Request) -> tuple[VoiceRequest, io.BytesIO]:
+    """What a form says, and its sound. Raises 413 as soon as that is too much, and 422."""
+    sound = io.BytesIO()  # not a file on disk, from which what was erased could be brought back
+
+    async def take(block: bytes) -> None:
+        if sound.tell() + len(block) > MOST_BYTES:
             raise HTTPException(413, "A voice is enrolled from 20 MB of sound at most.")
-        yield block
+        sound.write(block)
+
+    try:
+        form = Form(request.headers.get("content-type", ""), take)
+        await form.read(request.stream())
+        asked = VoiceRequest.model_validate(form.fields)
+    except BadForm as error:
+        raise HTTPException(422, str(error)) from error
+    except ValidationError as error:
+        raise RequestValidationError(
+            [mistake | {"loc": ("body", *mistake["loc"])} for mistake in error.errors()]
+        ) from error
+    sound.seek(0)
+    return asked, sound
 
 
 def _decoded(file: BinaryIO) -> NDArray[np.int16]:

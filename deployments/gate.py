@@ -1,0 +1,107 @@
+"""Who is let in: by API key or by address, how often, and how many at once. All ingress replicas count together."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from math import ceil
+from typing import Final, Literal
+
+from redis.asyncio import Redis
+
+from deployments.metrics import REFUSED_REQUESTS
+from deployments.settings import Settings
+from pipeline.api_keys import ApiKeys
+from pipeline.keys import WrongKey
+from pipeline.quotas import Quotas, from_address
+
+What = Literal["sessions", "uploads", "voices"]
+
+SIGNS: Final = 6  # heartbeats for which a recorder's place is held without a sign of life; its line is dead after three
+REVOKED: Final = "The API key that opened this session has expired or was revoked; open a new session with another."
+
+
+class NoApiKey(PermissionError):
+    """The server wants an API key, and there is none."""
+
+
+class Limited(RuntimeError):
+    """A caller asks too often; the message says what, `seconds` after how long it may be asked again."""
+
+    def __init__(self, message: str, seconds: float) -> None:
+        self.seconds = ceil(seconds)
+        super().__init__(f"{message} Try again in {self.seconds} s.")
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who asks: `api_key` is the id of their key, empty where they have none and are known by their address alone."""
+
+    api_key: str
+    address: str
+
+    @property
+    def name(self) -> str:
+        """What quotas are counted for."""
+        return f"key:{self.api_key}" if self.api_key else from_address(self.address)
+
+    def __str__(self) -> str:
+        return "this API key" if self.api_key else "this address"
+
+
+class Gate:
+    """The keys and the quotas, by the settings of this service."""
+
+    def __init__(self, settings: Settings, redis: Redis) -> None:
+        self._settings = settings
+        self._keys = ApiKeys(redis)
+        self._quotas = Quotas(redis)
+
+    async def caller(self, secret: str | None, address: str) -> Caller:
+        """Who asks. Raises `NoApiKey` where one is required, `WrongKey` and `Limited`."""
+        if secret:
+            async with self.guarded(address):
+                return Caller(await self._keys.use(secret), address)
+        if self._settings.require_api_keys:
+            REFUSED_REQUESTS.inc(1, {"reason": "no_key"})
+            raise NoApiKey
+        return Caller("", address)
+
+    async def admit(self, what: What, caller: Caller) -> None:
+        """Count one more of what costs something. Raises `Limited`."""
+        most: int = getattr(self._settings, f"{what}_per_minute")
+        if wait := await self._quotas.take(what, caller.name, most):
+            REFUSED_REQUESTS.inc(1, {"reason": what})
+            raise Limited(f"Too many {what} have come from {caller}: {most} a minute are taken.", wait)
+
+    @asynccontextmanager
+    async def guarded(self, address: str) -> AsyncIterator[None]:
+        """Count each `WrongKey` of the block; who has tried too many raises `Limited` before the next is looked at."""
+        most, guesser = self._settings.wrong_keys_per_minute, from_address(address)
+        if wait := await self._quotas.left("wrong-keys", guesser, most):
+            REFUSED_REQUESTS.inc(1, {"reason": "guesses"})
+            raise Limited(f"Too many wrong keys have come from this address: {most} a minute are looked at.", wait)
+        try:
+            yield
+        except WrongKey:
+            REFUSED_REQUESTS.inc(1, {"reason": "wrong_key"})
+            await self._quotas.take("wrong-keys", guesser, most)
+            raise
+
+    async def hold(self, caller: Caller, session: str) -> bool:
+        """Hold a live recorder's place for a while, or go on doing so; False where the caller has no more.
+
+        Raises `WrongKey` once the key that opened the session is gone.
+        """
+        if caller.api_key and not await self._keys.stands(caller.api_key):
+            raise WrongKey(REVOKED)
+        most, seconds = self._settings.recorders_per_caller, SIGNS * self._settings.heartbeat
+        held = await self._quotas.hold(caller.name, session, most, seconds)
+        if not held:
+            REFUSED_REQUESTS.inc(1, {"reason": "recorders"})
+        return held
+
+    async def let_go(self, caller: Caller, session: str) -> None:
+        """Free a live recorder's place."""
+        await self._quotas.let_go(caller.name, session)
