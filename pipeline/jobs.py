@@ -250,13 +250,19 @@ class JobStore:
         """Make a recording of so many seconds a session. Nothing of it is shown before the job is done."""
         job = await self.job(recording)
         known = job.model_dump(include={"name", "purpose", "created_at", *HINTS}, exclude_none=True)
-        digests = await self._redis.hmget(session_key(recording, "job"), [role.value for role in Role])
-        hashes = {role: value.decode() for role, value in zip(Role, digests, strict=True)}
-        await self._sessions.adopt(recording, known, hashes, seconds)
+        adopted: dict[Role, str] = {}
+        while (hashes := await self._hashes(recording)) != adopted:  # again, where it got another viewer key meanwhile
+            await self._sessions.adopt(recording, known, hashes, seconds)
+            adopted = hashes
         state = await self._redis.hget(session_key(recording, "job"), "state")
         if state not in (State.RUNNING.value.encode(), State.DONE.value.encode()):  # erased or cancelled meanwhile
             await self.forget_heard(recording)
             raise UnknownRecording(recording) if state is None else Superseded(recording)
+
+    async def _hashes(self, recording: str) -> dict[Role, str]:
+        """The digests of its keys; empty where it was erased."""
+        digests = await self._redis.hmget(session_key(recording, "job"), [role.value for role in Role])
+        return {role: value.decode() for role, value in zip(Role, digests, strict=True) if value is not None}
 
     async def publish(self, recording: str, number: int, events: Sequence[Event]) -> None:
         """Publish a piece of what was heard, see `Heard.told`: once, however often that piece is published."""

@@ -78,9 +78,9 @@ class SessionStore(Published):
         super().__init__(redis, round(retention * 1000))
         self.voices = VoiceStore(redis)
         self.sound_ms = self.retention_ms if sound_retention is None else round(min(sound_retention, retention) * 1000)
-        self._append, self._claim, self._save, self._stop = (
+        self._append, self._claim, self._save, self._stop, self._renew = (
             redis.register_script((SCRIPTS / f"{name}.lua").read_text())
-            for name in ("append", "claim", "snapshot", "stop")
+            for name in ("append", "claim", "snapshot", "stop", "viewer_key")
         )
 
     async def check(self) -> None:
@@ -159,6 +159,17 @@ class SessionStore(Published):
             raise UnknownSession(session)
         matches = [role for role, stored in zip(Role, hashes, strict=True) if same(stored, key)]
         return matches[0] if matches else None
+
+    async def renew_viewer_key(self, session: str) -> str:
+        """Another viewer key; the one before opens nothing any more, of an upload either. Raises `UnknownSession`."""
+        key = new_key()
+        if not await self._renew(keys=[_key(session), _key(session, "job")], args=[digest(key)]):
+            raise UnknownSession(session)
+        return key
+
+    async def viewer(self, session: str) -> str:
+        """The digest of the viewer key, by which one knows that it was replaced; empty without a session."""
+        return ((await self._redis.hget(_key(session), Role.VIEWER)) or b"").decode()
 
     async def claim(self, session: str, codec: Codec, recorder: str | None = None) -> Claim:
         """Become the one recorder of a session. Raises `UnknownSession`, `SessionOver`, `OtherCodec`.

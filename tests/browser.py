@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, sync_playwright
 
 
 @contextmanager
@@ -25,9 +26,29 @@ def talking_browser(chromium: str, wav: Path) -> Iterator[Browser]:
 
 def wait(page: Page, condition: str, seconds: float = 20) -> None:
     """Until the page's data-* attributes fulfil a condition on `d`."""
-    page.wait_for_function(
-        f"(() => {{ const d = document.documentElement.dataset; return {condition} }})()", timeout=1_000 * seconds
-    )
+    until(page, f"(() => {{ const d = document.documentElement.dataset; return {condition} }})()", seconds)
+
+
+def until(page: Page, expression: str, seconds: float = 20) -> None:
+    """Until an expression is true. Asked from outside, for the page's policy lets no text become a script in it."""
+    deadline = time.monotonic() + seconds
+    while not page.evaluate(expression):
+        assert time.monotonic() < deadline, f"not so after {seconds} s: {expression}"
+        page.wait_for_timeout(50)
+
+
+@contextmanager
+def obeying(context: BrowserContext) -> Iterator[BrowserContext]:
+    """Nothing in these pages may be stopped by their Content-Security-Policy."""
+    stopped: list[str] = []
+
+    def hear(said: ConsoleMessage) -> None:
+        if "Content Security Policy" in said.text:
+            stopped.append(said.text)
+
+    context.on("console", hear)
+    yield context
+    assert not stopped
 
 
 def declare(page: Page) -> None:

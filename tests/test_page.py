@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser import declare, talking_browser, wait
+from tests.browser import declare, talking_browser, until, wait
 from tests.service import Pcm, Service
 from tests.talkers import Said, write_wav
 from training.simulate import SimulationSettings, read_recordings, simulate
@@ -61,8 +61,8 @@ def test_two_recorded_people_appear_while_they_speak(
         expect(page.locator("#meter")).not_to_have_attribute("aria-valuenow", "0")
         wait(page, "d.speakers >= 2", both_have_spoken + 12)
         ribbons, probabilities = page.evaluate(PLOTTED)
-        page.wait_for_function(f"({PLOTTED})()[0] > {ribbons}", timeout=20_000)
-        page.wait_for_function(f"({PLOTTED})()[1] > {probabilities}", timeout=20_000)
+        until(page, f"({PLOTTED})()[0] > {ribbons}", 20)
+        until(page, f"({PLOTTED})()[1] > {probabilities}", 20)
         expect(page.locator("#cards")).to_contain_text("Speaker 2")
         expect(page.locator("#behind")).to_contain_text("s behind")
         page.get_by_role("button", name="Stop recording").click()

@@ -113,8 +113,9 @@ Listener = Callable[[Changes], None]
 class Feed:
     """A session's timeline as it grows.
 
-    `record` is None until first read; `recognised` are those whose names an enrolled voice gave; `gone` says that the
-    session was erased or has expired; `trouble` is a sentence for the reader of the page, empty while all is well.
+    `record` is None until first read; `viewer` is the digest of the key that lets look; `recognised` are those whose
+    names an enrolled voice gave; `gone` says that the session was erased or has expired; `trouble` is a sentence for
+    the reader of the page, empty while all is well.
     """
 
     def __init__(self, store: SessionStore, session: str) -> None:
@@ -122,6 +123,7 @@ class Feed:
         self.timeline = Timeline()
         self.recognised: frozenset[int] = frozenset()
         self.record: SessionRecord | None = None
+        self.viewer = ""
         self.gone = False
         self.trouble = ""
         self.behind: float | None = None
@@ -204,6 +206,8 @@ class Feed:
                 self._take(await self._store.events(self.session, self._cursor))
                 # A recording that is over may still be corrected.
                 async for batch in self._store.follow(self.session, self._cursor, beyond_end=True):
+                    # Before anybody is shown what has come; nothing, where it was erased.
+                    self.viewer = await self._store.viewer(self.session) or self.viewer
                     self._take(batch)
                 return
             except UnknownSession:

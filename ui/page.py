@@ -14,8 +14,9 @@ from bokeh.layouts import column
 from pydantic import ValidationError, validate_call
 from redis.exceptions import RedisError
 
+from pipeline.keys import digest
 from pipeline.logs import why
-from pipeline.session import PURPOSES, Role, SessionRequest, UnknownSession
+from pipeline.session import PURPOSES, Role, UnknownSession
 from pipeline.timeline import Timeline, Turn
 from ui.bridge import Bridge
 from ui.feed import Changes, Feed, Hub
@@ -50,6 +51,7 @@ class Page:
         self.feed: Feed | None = None
         self.role: Role | None = None
         self.refusal = ""  # why the session is not shown: "unknown" or "denied"
+        self._shown_by = ""  # the digest of the key that a viewer has come with
         self.selected: int | None = None
         self.turn: int | None = None
         self._dark = False
@@ -62,7 +64,6 @@ class Page:
         self._commands: dict[str, Callable[..., Awaitable[None]]] = {
             "open": self._open,
             "leave": self._leave_session,
-            "create": self._create,
             "erase": self._erase,
             "select": self._select,
             "step": self._step,
@@ -79,7 +80,10 @@ class Page:
         self.document.config.update(reconnect_session=False, notify_connection_status=False, notifications=None)
         settings = self.hub.settings
         self.document.template_variables.update(
-            api_url=settings.api_url, api_port=settings.port, api_source=settings.api_source, purposes=PURPOSES
+            api_url=settings.api_url,
+            api_port=settings.port,
+            api_keys=settings.require_api_keys,
+            purposes=PURPOSES,
         )
         # Bokeh listens for those events alone that a model has when it joins the document.
         self.ribbons.figure.on_event(Tap, self._tapped)
@@ -128,6 +132,9 @@ class Page:
                 self.refusal = "" if self.role else "denied"
             if self.role:
                 self.feed = self.hub.join(session, self._changed)
+                self._shown_by = digest(key)
+                if self.role is Role.VIEWER:
+                    self.feed.viewer = self._shown_by  # which is what was found right now
         self._changed(Changes(rewritten=True))
         self._answer(number, "opened")
 
@@ -139,23 +146,6 @@ class Page:
             self.refusal = ""
         self._changed(Changes(rewritten=True))
         self._answer(number, "left")
-
-    async def _create(
-        self, number: int, purpose: str, consent: bool, name: str = "", people: int | None = None
-    ) -> None:
-        """Begin a session; its keys go to the browser this once. `people`: how many will talk, where that is known."""
-        try:
-            request = SessionRequest(
-                purpose=purpose, consent=consent, name=name, min_speakers=people, max_speakers=people
-            )
-            session = await self.hub.store.create(request)
-        except (ValidationError, ValueError):
-            message = "A recording needs a purpose, and everyone who will be heard must have agreed."
-            self._answer(number, "trouble", message=message)
-            return
-        self._answer(
-            number, "created", session=session.id, recorder_key=session.recorder_key, viewer_key=session.viewer_key
-        )
 
     async def _erase(self, number: int) -> None:
         """Delete everything of the session; only its recorder may."""
@@ -221,11 +211,19 @@ class Page:
         """Runs with the document's lock, the only place where its models change."""
         changes, self._pending = self._pending, Changes()
         self._paint()
-        if self.feed is not None:
+        if self.feed is not None and self.role is Role.VIEWER and self.feed.viewer != self._shown_by:
+            self._shut_out()
+        elif self.feed is not None:
             self._draw_timeline(self.feed.timeline, changes)
         else:
             self.bridge.update(people="[]", said="[]", summary="")
         self.bridge.session = json.dumps(self.session_state())
+
+    def _shut_out(self) -> None:
+        """The recorder has given out another viewer key: of what was shown by this one nothing stays."""
+        self._close_feed()
+        self.refusal = "denied"
+        self._draw_timeline(Timeline(), Changes(rewritten=True))
 
     def _draw_timeline(self, timeline: Timeline, changes: Changes) -> None:
         shown, summary = self._people(timeline, changes)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
 from bokeh.document import Document
-from bokeh.events import Tap
-from bokeh.models import CustomJS
 from bokeh.resources import Resources
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
@@ -28,9 +28,11 @@ from ui.views.window import Window
 CAVEAT: Final = "Readings say how someone sounds, not how they feel."
 FOLDER: Final = Path(__file__).parent
 FAR_FROM: Final = 1_200  # seconds shown at once beyond which turns are too narrow to be told apart
+DRESSING: Final = (  # before the first paint
+    'document.documentElement.dataset.theme = matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light"'
+)
 CLOSEST: Final = 2.0  # seconds that the plots show at least
 PERSON_PIXELS: Final = 330  # the height of what stands beside the mood map
-LANE: Final = 'document.dispatchEvent(new CustomEvent("lane", {detail: Math.round(-cb_obj.y)}))'
 
 Json = dict[str, Any]
 View = Ribbons | Probabilities | Places
@@ -51,6 +53,7 @@ def report(timeline: Timeline, title: str, facts: Mapping[str, str]) -> str:
     far_step = 0
     if finished.heard_until > FAR_FROM:
         levels["far"], far_step = from_afar(finished)
+    scripts = [_resources().js_raw[0], _static("functions.js"), _static("report.js")]
     return _template().render(
         title=title,
         facts=facts,
@@ -65,8 +68,9 @@ def report(timeline: Timeline, title: str, facts: Mapping[str, str]) -> str:
         labels=LABELS,
         lines=[(clock(line.start), line.name, line.text) for line in lines(finished, newest=len(finished.words) + 1)],
         styles=[_static("page.css"), _static("report.css")],
-        bokeh="\n".join(_resources().js_raw),
-        script=_static("report.js"),
+        dressing=DRESSING,
+        scripts=scripts,
+        allowed=" ".join(_allowed(script) for script in (DRESSING, *scripts)),
         drawing=_drawing(levels, [person.speaker for person in told]),
     )
 
@@ -87,7 +91,6 @@ def _drawing(levels: Mapping[str, Timeline], told: list[int]) -> Json:
         ribbons = Ribbons(window)
         ribbons.draw(drawn, everything, None)
         ribbons.figure.name = f"ribbons-{level}"
-        ribbons.figure.js_on_event(Tap, CustomJS(code=LANE))
         views.append(ribbons)
         for speaker in told:
             person = Probabilities(window)
@@ -166,6 +169,12 @@ def _template() -> Template:
 @cache
 def _static(name: str) -> str:
     return (FOLDER / "static" / name).read_text(encoding="utf-8")
+
+
+@cache
+def _allowed(script: str) -> str:
+    """An inline script as a source of the Content-Security-Policy, which lets run no other."""
+    return f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"
 
 
 @cache

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import signal
 from pathlib import Path
 
 from bokeh.application import Application
 from bokeh.application.handlers import DirectoryHandler
 from bokeh.server.server import Server
-from tornado.httputil import HTTPHeaders
+from tornado.httputil import HTTPHeaders, HTTPServerRequest
 from tornado.ioloop import IOLoop
 from tornado.web import OutputTransform, RequestHandler, StaticFileHandler
 
+from pipeline.headers import of_page
 from pipeline.logs import speak
 from ui.feed import hub
 from ui.settings import PageSettings
 
 FOLDER = Path(__file__).parent
+HOST = re.compile(r"(\[[0-9a-fA-F:.]+\]|[0-9A-Za-z.-]+)(:\d+)?")
 LINGER_MS = 5_000  # a document whose browser has gone is kept this long
 
 
@@ -40,17 +43,49 @@ class _Asset(StaticFileHandler):
     def set_extra_headers(self, path: str) -> None:
         # Ask each time (a cheap 304), so that an updated page never runs with yesterday's scripts.
         self.set_header("Cache-Control", "no-cache")
-        self.set_header("X-Content-Type-Options", "nosniff")
 
 
-class _Unframed(OutputTransform):
-    """Lets no page of another site show this one in a frame, where a click could be stolen."""
+def content_security_policy(settings: PageSettings, scheme: str, host: str) -> str:
+    """What the page that was asked for at a host (`NAME:PORT`) may load and run: its own files, and the API.
 
-    def transform_first_chunk(
-        self, status_code: int, headers: HTTPHeaders, chunk: bytes, finishing: bool
-    ) -> tuple[int, HTTPHeaders, bytes]:
-        headers["Content-Security-Policy"] = "frame-ancestors 'self'"
-        return status_code, headers, chunk
+    Scripts are files of ours and of BokehJS; none is inline, and none is made of text: BokehJS needs 'unsafe-eval' for
+    `CustomJS` and its like alone, in whose place there is `static/functions.js`. Styles it does write into the page.
+    """
+    name = host.rsplit(":", 1)[0] if not host.endswith("]") else host
+    api = settings.api_origin(scheme, name)
+    page = f"{scheme}://{host}"
+    sockets = [origin.replace("http", "ws", 1) for origin in (page, api)]  # not every browser's 'self' means these
+    return "; ".join(
+        (
+            "default-src 'none'",
+            "script-src 'self'",
+            "style-src 'self' 'unsafe-inline'",
+            "img-src 'self' data: blob:",
+            "media-src blob:",
+            f"connect-src 'self' {api} {' '.join(sockets)}",
+            "base-uri 'none'",
+            "form-action 'none'",
+        )
+    )
+
+
+def secured(settings: PageSettings) -> type[OutputTransform]:
+    """Gives every answer the headers that `pipeline.headers` tells of."""
+
+    class Secured(OutputTransform):
+        def __init__(self, request: HTTPServerRequest) -> None:
+            scheme = "https" if settings.api_url.startswith("https:") else "http"  # behind what ends TLS
+            host = request.host if HOST.fullmatch(request.host) else "invalid"
+            self._headers = of_page(content_security_policy(settings, scheme, host))
+
+        def transform_first_chunk(
+            self, status_code: int, headers: HTTPHeaders, chunk: bytes, finishing: bool
+        ) -> tuple[int, HTTPHeaders, bytes]:
+            for name, value in self._headers.items():
+                headers[name] = value
+            return status_code, headers, chunk
+
+    return Secured
 
 
 def websocket_origins(settings: PageSettings) -> list[str]:
@@ -79,7 +114,7 @@ def serve(settings: PageSettings) -> Server:
         include_headers=[],  # none are needed, and the document's token would carry them
         include_cookies=[],
     )
-    server._tornado.add_transform(_Unframed)
+    server._tornado.add_transform(secured(settings))
     return server
 
 

@@ -21,16 +21,16 @@ class PageSettings(BaseSettings):
     ui_port: int = Field(5006, ge=1, le=65_535, description="port of the page")
     port: int = Field(8000, ge=1, le=65_535, description="port of the API, which takes the recorder's audio")
     api_url: str = Field("", description="where browsers reach the API; empty: the page's own host, at `port`")
+    require_api_keys: bool = Field(False, description="whether the API takes an API key for what the page begins")
     diariser: Literal["local", "google"] = Field(
         "local", description="who tells speakers apart, unless a session says otherwise"
     )
     retention: float = Field(86_400, gt=0, description="seconds without use after which a session is erased")
     log_format: Form = Field("text", description="text, or json: an object a line, for what collects logs")
 
-    @property
-    def api_source(self) -> str:
-        """The API as a source of a Content-Security-Policy: where the page's scripts may ask for corrections."""
+    def api_origin(self, scheme: str, host: str) -> str:
+        """Where a page of this scheme and host asks the API."""
         if not self.api_url:
-            return f"*:{self.port}"
+            return f"{scheme}://{host}:{self.port}"
         parts = urlsplit(self.api_url)
         return f"{parts.scheme}://{parts.netloc}"

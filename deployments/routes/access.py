@@ -26,10 +26,10 @@ def address_of(connection: HTTPConnection) -> str:
 
 TheContext = Annotated[Context, Depends(get_context)]
 _bearer = HTTPBearer(auto_error=False, description="the session's recorder key or viewer key")
-_Bearer = Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)]
+Bearer = Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)]
 
 
-async def get_role(session: str, context: TheContext, bearer: _Bearer, connection: HTTPConnection) -> Role:
+async def get_role(session: str, context: TheContext, bearer: Bearer, connection: HTTPConnection) -> Role:
     """What the request's key allows in this session. 401 without a key, 403 for a wrong one, 429 for too many."""
     about(session=session)
     if bearer is None:
@@ -48,7 +48,7 @@ async def require_recorder(role: Annotated[Role, Depends(get_role)]) -> None:
 
 
 async def get_role_in_recording(
-    recording: str, context: TheContext, bearer: _Bearer, connection: HTTPConnection
+    recording: str, context: TheContext, bearer: Bearer, connection: HTTPConnection
 ) -> Role:
     """What the request's key allows with this recording. Answers as `get_role` does."""
     about(recording=recording)
@@ -68,7 +68,7 @@ async def require_owner(role: Annotated[Role, Depends(get_role_in_recording)]) -
         raise HTTPException(403, "A viewer key may only look; this takes the key that uploaded the recording.")
 
 
-async def get_owner_key(context: TheContext, bearer: _Bearer, connection: HTTPConnection) -> str | None:
+async def get_owner_key(context: TheContext, bearer: Bearer, connection: HTTPConnection) -> str | None:
     """The key under which recordings are uploaded, or None without one. 403 for a key that nothing is under."""
     if bearer is None:
         return None
@@ -78,6 +78,12 @@ async def get_owner_key(context: TheContext, bearer: _Bearer, connection: HTTPCo
     return bearer.credentials
 
 
+def key_of(bearer: Bearer) -> str:
+    """The key that a request bears, for what lasts so long that it may be replaced meanwhile."""
+    return bearer.credentials if bearer else ""
+
+
+TheKey = Annotated[str, Depends(key_of)]
 MayLook = Depends(get_role_in_recording)
 IsOwner = Depends(require_owner)
 OwnerKey = Annotated[str | None, Depends(get_owner_key)]

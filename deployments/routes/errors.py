@@ -10,6 +10,7 @@ from fastapi.responses import JSONResponse
 from redis.exceptions import RedisError
 
 from deployments.gate import Limited, NoApiKey
+from pipeline.api_keys import UnknownApiKey
 from pipeline.blobs import BlobTrouble
 from pipeline.corrections import UnknownSpeaker
 from pipeline.job import UnknownRecording
@@ -60,7 +61,11 @@ async def _wrong_key(_: Request, error: Exception) -> JSONResponse:
 
 
 async def _no_api_key(_: Request, __: Exception) -> JSONResponse:
-    return JSONResponse({"detail": NO_API_KEY}, 401, {"WWW-Authenticate": "ApiKey"})
+    return JSONResponse({"detail": NO_API_KEY, "code": "api_key"}, 401, {"WWW-Authenticate": "ApiKey"})
+
+
+async def _unknown_api_key(_: Request, error: Exception) -> JSONResponse:
+    return JSONResponse({"detail": str(error), "code": "api_key"}, 403)
 
 
 async def _limited(_: Request, error: Exception) -> JSONResponse:
@@ -102,6 +107,7 @@ def explain_errors(api: FastAPI) -> None:
     api.add_exception_handler(WrongVoiceKey, _wrong_voice_key)
     api.add_exception_handler(WrongKey, _wrong_key)
     api.add_exception_handler(NoApiKey, _no_api_key)
+    api.add_exception_handler(UnknownApiKey, _unknown_api_key)
     api.add_exception_handler(Limited, _limited)
     api.add_exception_handler(OutOfStep, _out_of_step)
     api.add_exception_handler(RequestValidationError, _not_understood)

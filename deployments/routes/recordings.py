@@ -13,8 +13,9 @@ from fastapi import APIRouter, Header, HTTPException, Path, Query, Response
 from fastapi.responses import HTMLResponse, StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
 
-from deployments.routes.access import IsOwner, MayLook, OwnerKey, TheContext
+from deployments.routes.access import IsOwner, MayLook, OwnerKey, TheContext, TheKey
 from deployments.routes.examples import JOB, REFUSALS, TIMELINES
+from deployments.routes.sessions import ViewerKey
 from pipeline.exports import FORMATS, best_format
 from pipeline.job import Job, State, UnknownRecording
 from pipeline.jobs import JobStore
@@ -69,9 +70,9 @@ async def look(recording: str, role: Annotated[Role, MayLook], context: TheConte
 
 
 @router.get("/{recording}/events", response_class=StreamingResponse)
-async def events(recording: str, role: Annotated[Role, MayLook], context: TheContext) -> StreamingResponse:
+async def events(recording: str, role: Annotated[Role, MayLook], context: TheContext, key: TheKey) -> StreamingResponse:
     """How far a recording is, as server-sent events, until it is over. Each holds all there is to know."""
-    stream = _followed(context.inbox.jobs, recording, role)
+    stream = _followed(context.inbox.jobs, recording, role, key)
     return StreamingResponse(stream, media_type="text/event-stream", headers={"Cache-Control": "no-store"})
 
 
@@ -169,6 +170,12 @@ async def retry(recording: str, context: TheContext) -> Job:
     return await context.inbox.jobs.job(recording)
 
 
+@router.post("/{recording}/viewer-key", dependencies=[IsOwner])
+async def renew_viewer_key(recording: str, context: TheContext) -> ViewerKey:
+    """Another viewer key, as of a session."""
+    return ViewerKey(viewer_key=await context.store.renew_viewer_key(recording))
+
+
 @router.delete("/{recording}", dependencies=[IsOwner])
 async def erase(recording: str, context: TheContext) -> dict[str, str]:
     """Erase the sound, the timeline and the job, now."""
@@ -182,11 +189,13 @@ def _for_viewers(job: Job) -> Job:
     return job.model_copy(update={"webhook": ""})
 
 
-async def _followed(jobs: JobStore, recording: str, role: Role) -> AsyncIterator[str]:
+async def _followed(jobs: JobStore, recording: str, role: Role, key: str) -> AsyncIterator[str]:
     told, told_at = None, time.monotonic()
     try:
         while True:
             job = await jobs.job(recording)
+            if await jobs.role(recording, key) is not role:  # it was replaced meanwhile
+                return
             shown = job if role is Role.RECORDER else _for_viewers(job)
             text = shown.model_copy(update={"expires_in": None}).model_dump_json()
             if text != told:

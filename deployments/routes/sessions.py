@@ -9,7 +9,7 @@ from fastapi import APIRouter, Header, HTTPException, Path
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, Field
 
-from deployments.routes.access import AsRecorder, AsViewer, TheContext
+from deployments.routes.access import AsRecorder, AsViewer, TheContext, TheKey
 from deployments.routes.callers import REFUSALS, OpensSession
 from pipeline.session import SessionRecord, SessionRequest, UnknownSession
 from pipeline.store import SessionStore
@@ -27,6 +27,12 @@ class SessionCreated(BaseModel):
     recorder_key: str = Field(description="may record, correct, stop and erase; keep it to yourself")
     viewer_key: str = Field(description="may look; give it to whoever should watch")
     audio: str = Field(description="path of the recorder's WebSocket")
+
+
+class ViewerKey(BaseModel):
+    """A new viewer key, shown this once."""
+
+    viewer_key: str = Field(description="may look; what was given out before opens nothing any more")
 
 
 class SessionTimeline(BaseModel):
@@ -83,11 +89,23 @@ async def chunk(session: str, number: ChunkNumber, context: TheContext) -> dict[
 
 @router.get("/{session}/events", dependencies=[AsViewer])
 async def events(
-    session: str, context: TheContext, last_event_id: Annotated[str, Header(pattern=r"^\d{1,15}(-\d{1,15})?$")] = "0"
+    session: str,
+    context: TheContext,
+    key: TheKey,
+    last_event_id: Annotated[str, Header(pattern=r"^\d{1,15}(-\d{1,15})?$")] = "0",
 ) -> StreamingResponse:
-    """Everything that was published and will be, as server-sent events; `Last-Event-ID` goes on where one left off."""
-    stream = _server_sent(context.store, session, last_event_id)
+    """Everything that was published and will be, as server-sent events; `Last-Event-ID` goes on where one left off.
+
+    It ends where the key that it was opened with is replaced.
+    """
+    stream = _server_sent(context.store, session, key, last_event_id)
     return StreamingResponse(stream, media_type="text/event-stream", headers={"Cache-Control": "no-store"})
+
+
+@router.post("/{session}/viewer-key", dependencies=[AsRecorder])
+async def renew_viewer_key(session: str, context: TheContext) -> ViewerKey:
+    """Another viewer key. With the one before nobody sees anything more; open streams and pages end within 5 s."""
+    return ViewerKey(viewer_key=await context.store.renew_viewer_key(session))
 
 
 @router.delete("/{session}", dependencies=[AsRecorder])
@@ -98,9 +116,11 @@ async def erase(session: str, context: TheContext) -> dict[str, str]:
     return {"erased": session, "detail": "The sound, the events and the timeline of this session are gone."}
 
 
-async def _server_sent(store: SessionStore, session: str, after: str) -> AsyncIterator[str]:
+async def _server_sent(store: SessionStore, session: str, key: str, after: str) -> AsyncIterator[str]:
     try:
         async for batch in store.follow(session, after):
+            if await store.role(session, key) is None:
+                return
             for entry, event in batch:
                 yield f"id: {entry}\nevent: {event.type}\ndata: {event.model_dump_json()}\n\n"
             if not batch:

@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext
 
 from pipeline.timeline import SAMPLE_RATE
-from tests.browser import talking_browser
+from tests.browser import obeying, talking_browser
 from tests.service import free_port, running_redis
 from tests.talkers import write_wav
 from tests.ui.stage import Backend, running_page
@@ -26,10 +26,12 @@ def browser(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 
 
 @pytest.fixture
-def context(browser: Browser) -> Iterator[BrowserContext]:
-    context = browser.new_context(accept_downloads=True)
-    yield context
-    context.close()
+def context(browser: Browser, backend: Backend) -> Iterator[BrowserContext]:
+    """Pages whose sessions the backend opens."""
+    with obeying(browser.new_context(accept_downloads=True)) as context:
+        context.route(f"**:{backend.port}/v1/sessions**", backend.answer)
+        yield context
+        context.close()
 
 
 def write_tone(path: Path, seconds: int = 5) -> None:

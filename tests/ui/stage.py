@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from playwright.sync_api import Request, Route
 from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 
@@ -26,6 +27,7 @@ from ui.settings import PageSettings
 
 ROOT = Path(__file__).parents[2]
 FRAMES_PER_HOP = 1
+CORS = {"access-control-allow-origin": "*", "access-control-allow-headers": "*", "access-control-allow-methods": "*"}
 
 
 def stamped(events: list[Event], arrived_at: float) -> list[Event]:
@@ -54,8 +56,9 @@ def running_page(settings: PageSettings) -> Iterator[str]:
 
 
 class Backend:
-    """The recorder's WebSocket, and a pipeline that knows its lines by heart.
+    """The recorder's WebSocket, and a pipeline that knows its lines by heart; `answer` is what it says over HTTP.
 
+    `asked` are the requests that opened sessions or gave them another viewer key, `refusal` an answer in their place;
     `frames` holds what arrived, by number; `drop_at` breaks the line once, when that frame has come in but is not
     acknowledged. `refuse` closes every new line with a code.
     """
@@ -67,6 +70,8 @@ class Backend:
         self.hellos: list[dict[str, Any]] = []
         self.drop_at: int | None = None
         self.refuse: tuple[int, str] | None = None
+        self.asked: list[Request] = []
+        self.refusal: tuple[int, dict[str, str]] | None = None
         self._script = list(hops(seconds))
         self._played = 0
         self._after_end = len(self._script) + 1  # steps count up
@@ -96,6 +101,27 @@ class Backend:
             return session
 
         return asyncio.run_coroutine_threadsafe(hold(), self._loop).result(10)
+
+    def answer(self, route: Route) -> None:
+        """What the API says to a page that opens a session, or gives one another viewer key."""
+        request = route.request
+        if request.method == "OPTIONS":
+            route.fulfill(status=204, headers=CORS)
+            return
+        self.asked.append(request)
+        if self.refusal:
+            status, told = self.refusal
+            route.fulfill(status=status, json=told, headers=CORS)
+            return
+
+        async def answered() -> dict[str, str]:
+            if request.url.endswith("/viewer-key"):
+                return {"viewer_key": await self.store.renew_viewer_key(request.url.split("/")[-2])}
+            session = await self.store.create(SessionRequest.model_validate(request.post_data_json))
+            return {"id": session.id, "recorder_key": session.recorder_key, "viewer_key": session.viewer_key}
+
+        told = asyncio.run_coroutine_threadsafe(answered(), self._loop).result(10)
+        route.fulfill(status=201, json=told, headers=CORS)
 
     def tell(self, session: str, *events: Event) -> None:
         """Publish what comes after the end."""

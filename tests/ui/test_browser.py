@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 from pydantic import SecretStr
 
-from tests.browser import declare, wait
+from tests.browser import declare, until, wait
 from tests.service import free_port, running_redis
 from tests.ui.stage import Backend, running_page
 from ui.settings import PageSettings
@@ -39,7 +39,12 @@ def test_record_lose_the_line_stop_and_watch(
     page.on("pageerror", lambda error: troubles.append(str(error)))
     answer = page.goto(page_url)
     assert answer is not None
-    assert answer.headers["content-security-policy"] == "frame-ancestors 'self'"
+    policy = answer.headers["content-security-policy"]
+    assert "script-src 'self';" in policy
+    assert policy.endswith("frame-ancestors 'self'")
+    assert answer.headers["permissions-policy"].startswith("microphone=(self),")
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert answer.headers["referrer-policy"] == "no-referrer"
     wait(page, "d.state === 'ready'")
     button = page.locator("#record")
     expect(button).to_be_disabled()
@@ -92,7 +97,7 @@ def test_record_lose_the_line_stop_and_watch(
     assert told["speakers"] == [1, 2]
     assert [turn["start"] for turn in told["turns"]] == sorted(turn["start"] for turn in told["turns"])
     look_closer_and_back(page)
-    page.wait_for_function(f"document.getElementById('summary').textContent === {BRIDGE}.summary", timeout=15_000)
+    until(page, f"document.getElementById('summary').textContent === {BRIDGE}.summary", 15)
     assert not troubles
 
 
@@ -137,7 +142,7 @@ def test_reload_goes_on_in_the_same_session_and_erase_ends_it(
     assert len(backend.frames) > frames
     assert backend.order == list(range(len(backend.order)))
 
-    page.wait_for_function("document.title.startsWith('Sunday')")
+    until(page, "document.title.startsWith('Sunday')")
     page.get_by_role("button", name="Erase now").click()
     page.get_by_role("button", name="Erase", exact=True).click()
     expect(page.get_by_role("alert")).to_have_text("This session has been erased. Nothing of it is left.")

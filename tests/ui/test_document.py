@@ -20,6 +20,7 @@ from tests.service import running_redis
 from tests.ui.conversation import ended, hops
 from ui.feed import Hub
 from ui.page import Page
+from ui.server import content_security_policy
 from ui.settings import PageSettings
 
 
@@ -142,13 +143,22 @@ async def test_a_step_goes_on_from_what_is_being_played(page: Asked, session: Ne
     assert page.answers[-1]["start"] < start  # type: ignore[operator]
 
 
-async def test_how_many_will_talk_is_told_where_it_is_known(page: Asked) -> None:
-    declared = {"ask": "create", "purpose": "research", "consent": True}
-    for n, (people, expected) in enumerate([(3, 3), (None, None)]):
-        assert await page.ask(n=n, people=people, **declared) == "created"
-        record = await page.hub.store.record(str(page.answers[-1]["session"]))
-        assert (record.min_speakers, record.max_speakers) == (expected, expected)
-    assert await page.ask(n=3, people=100, **declared) == "trouble"
+async def test_whose_key_was_replaced_is_shown_nothing_that_comes_after(page: Asked, session: NewSession) -> None:
+    store = page.hub.store
+    await store.publish(session.id, 1, [event for hop in hops(30) for event in hop])
+    await page.ask(n=1, ask="open", session=session.id, key=session.viewer_key)
+    await drawn(page, lambda: page.feed is not None and bool(page.feed.timeline.speakers))
+    key = await store.renew_viewer_key(session.id)
+    await store.publish(session.id, 2, [ended(30)])
+    await drawn(page, lambda: page.feed is None)
+    assert (page.session_state()["state"], page.bridge.people) == ("denied", "[]")
+    assert not page.hub._feeds
+    assert await page.ask(n=2, ask="download") == "trouble"
+    await page.ask(n=3, ask="open", session=session.id, key=session.viewer_key)
+    assert page.session_state()["state"] == "denied"
+    await page.ask(n=4, ask="open", session=session.id, key=key)
+    await drawn(page, lambda: page.feed is not None and page.feed.timeline.ended)
+    assert page.session_state()["role"] == "viewer"
 
 
 async def test_whoever_is_selected_stays_so_under_the_number_that_they_turn_out_to_have(
@@ -218,11 +228,20 @@ async def test_who_tells_speakers_apart_is_the_sessions_choice_or_else_the_serve
 
 
 @pytest.mark.parametrize(
-    ("api_url", "source"),
-    [("", "*:8123"), ("https://api.example.org", "https://api.example.org"), ("http://x:9/tone/", "http://x:9")],
+    ("api_url", "scheme", "host", "sources"),
+    [
+        ("", "http", "h:5006", "'self' http://h:8123 ws://h:5006 ws://h:8123"),
+        ("", "http", "[::1]:5006", "'self' http://[::1]:8123 ws://[::1]:5006 ws://[::1]:8123"),
+        ("https://api.example.org", "https", "h", "'self' https://api.example.org wss://h wss://api.example.org"),
+        ("http://x:9/tone/", "http", "h:1", "'self' http://x:9 ws://h:1 ws://x:9"),
+    ],
 )
-def test_the_pages_scripts_may_ask_the_api_and_nobody_else(api_url: str, source: str) -> None:
-    assert PageSettings(redis_url=SecretStr("redis://x"), port=8123, api_url=api_url).api_source == source
+def test_the_pages_scripts_may_ask_the_api_and_nobody_else(api_url: str, scheme: str, host: str, sources: str) -> None:
+    settings = PageSettings(redis_url=SecretStr("redis://x"), port=8123, api_url=api_url)
+    policy = dict(part.split(" ", 1) for part in content_security_policy(settings, scheme, host).split("; "))
+    assert policy["connect-src"] == sources
+    assert policy["default-src"] == "'none'"
+    assert policy["script-src"] == "'self'"
 
 
 async def test_a_store_that_is_away_is_said(page: Asked, session: NewSession, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,12 +13,11 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, Route, expect
 
 from pipeline.session import NewSession
-from tests.browser import declare, wait
-from tests.ui.stage import Backend
+from tests.browser import declare, obeying, until, wait
+from tests.ui.stage import CORS, Backend
 
 pytestmark = pytest.mark.timeout(120)
 NASTY = "<img src=x onerror=alert(1)>.wav"
-CORS = {"access-control-allow-origin": "*", "access-control-allow-headers": "*", "access-control-allow-methods": "*"}
 SOUND = {"name": "talk.wav", "mimeType": "audio/wav", "buffer": b"RIFF" + bytes(2_000)}
 SHELF = "tonetrack-recordings"
 Answer = tuple[int, Any]
@@ -122,15 +121,15 @@ def service(backend: Backend) -> Service:
 @pytest.fixture
 def page(browser: Browser, page_url: str, service: Service) -> Iterator[Page]:
     """The page before anything is recorded; no script may fail in it."""
-    context = browser.new_context(accept_downloads=True)
-    page = context.new_page()
-    troubles: list[str] = []
-    page.on("pageerror", lambda error: troubles.append(str(error)))
-    page.route(f"**:{service.port}/**", service.answer)
-    page.goto(page_url)
-    wait(page, "d.state === 'ready'")
-    yield page
-    context.close()
+    with obeying(browser.new_context(accept_downloads=True)) as context:
+        page = context.new_page()
+        troubles: list[str] = []
+        page.on("pageerror", lambda error: troubles.append(str(error)))
+        page.route(f"**:{service.port}/**", service.answer)
+        page.goto(page_url)
+        wait(page, "d.state === 'ready'")
+        yield page
+        context.close()
     assert not troubles
 
 
@@ -271,7 +270,7 @@ def test_an_upload_can_be_stopped_and_is_missed_by_nobody(page: Page, service: S
 
 def test_a_key_that_nothing_is_under_any_more_is_forgotten(page: Page, service: Service) -> None:
     remember(page, key="old", viewers={"1" * 16: "x"})
-    page.wait_for_function(f"localStorage.getItem('{SHELF}') === null")
+    until(page, f"localStorage.getItem('{SHELF}') === null")
     expect(page.locator("#shelf")).to_be_hidden()
     service.posts = [(403, {"detail": "No recordings are under this key."}), (202, job("talk.wav", "queued"))]
     page.evaluate(f"localStorage.setItem('{SHELF}', JSON.stringify({{key: 'older', viewers: {{}}}}))")
@@ -503,8 +502,8 @@ def test_the_playhead_goes_where_one_points(heard: Opener) -> None:
     page.keyboard.press("Home")
     page.evaluate("Bokeh.documents[0].get_model_by_name('ribbons').x_range.setv({start: 0, end: 10})")
     page.keyboard.press("End")
-    page.wait_for_function(  # whoever looks closer is taken along
-        "(({start, end}) => start > 40 && end >= 60)(Bokeh.documents[0].get_model_by_name('ribbons').x_range)"
+    until(  # whoever looks closer is taken along
+        page, "(({start, end}) => start > 40 && end >= 60)(Bokeh.documents[0].get_model_by_name('ribbons').x_range)"
     )
     expect(page.locator(".playhead").filter(visible=True)).to_have_count(2)
 

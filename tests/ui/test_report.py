@@ -16,6 +16,7 @@ from bokeh.resources import INLINE
 from playwright.sync_api import Browser, Page
 
 from pipeline.timeline import UNSURE, Timeline, Turn, Word
+from tests.browser import until
 from tests.ui.conversation import ended, hops, reading
 from ui.coarse import coarse, from_afar
 from ui.palette import DARK, LIGHT
@@ -284,11 +285,11 @@ def test_it_opens_without_a_network(browser: Browser, tmp_path: Path, scheme: An
         page.wait_for_timeout(300)
         assert dict(page.evaluate(INKED)) == {"ribbons-near": True, "person-2-near": True, "places": True}
         page.emulate_media(color_scheme="dark" if scheme == "light" else "light")
-        page.wait_for_function(f"document.documentElement.dataset.theme !== '{scheme}'")
+        until(page, f"document.documentElement.dataset.theme !== '{scheme}'")
         page.locator("[data-plot=ribbons-near]").hover()
         page.get_by_role("button", name="Zoom in").click()
         page.locator("[data-plot=ribbons-near]").click(position={"x": width // 3, "y": 40})
-        page.wait_for_function("document.getElementById('who').value === '1'")
+        until(page, "document.getElementById('who').value === '1'")
         page.wait_for_timeout(200)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.browser import declare, wait
+from tests.browser import declare, until, wait
 from tests.service import Pcm, Service
 from tests.talkers import Said, write_wav
 
@@ -70,7 +70,7 @@ def test_a_recording_is_uploaded_heard_played_and_erased(
     page.locator("h1").click()
     page.keyboard.press("Space")
     wait(page, "d.player === 'playing'")
-    page.wait_for_function("document.getElementById('seek').valueAsNumber > 1")
+    until(page, "document.getElementById('seek').valueAsNumber > 1")
     after = head.bounding_box()
     assert before
     assert after

@@ -1,5 +1,6 @@
-/** Where the service is, and what the page asks of it without its document: corrections and uploaded recordings. */
+/** Where the service is, and what the page asks of it without its document: sessions, corrections, recordings. */
 
+import {apiKey} from "./keys.js"
 import * as say from "./sentences.js"
 
 const PATIENCE = 10_000 // ms
@@ -7,9 +8,10 @@ const PAGE = 50 // recordings asked for at once
 
 /** The service has said no, or nothing: `status` is then 0. The message is its own sentence, where it had one. */
 export class Refusal extends Error {
-  constructor(status, detail) {
-    super(typeof detail === "string" ? detail : "")
+  constructor(status, told = null) {
+    super(typeof told?.detail === "string" ? told.detail : "")
     this.status = status
+    this.code = told?.code // "api_key", where it is that key which is missing or wrong
   }
 }
 
@@ -26,6 +28,19 @@ export function audioUrl(id) {
   url.protocol = url.protocol === "https:" ? "wss:" : "ws:"
   return url.href
 }
+
+/** Open a session as it was declared: {id, recorder_key, viewer_key}. Throws a `Refusal`. */
+export const open = ({purpose, consent, name, people}) =>
+  json("sessions", {
+    method: "POST", body: {purpose, consent, name, min_speakers: people, max_speakers: people}, headers: withApiKey(),
+  })
+
+/** The header of what costs something. */
+export const withApiKey = () => (apiKey() ? {"X-API-Key": apiKey()} : {})
+
+/** Another viewer key for a session or a recording: {viewer_key}. Throws a `Refusal`. */
+export const renewViewerKey = ({session, recorderKey, uploaded}) =>
+  json(`${uploaded ? "recordings" : "sessions"}/${encodeURIComponent(session)}/viewer-key`, {method: "POST", key: recorderKey})
 
 /** Call a speaker by a name; an empty one takes the name away. Throws an `Error` whose message is for the reader. */
 export const rename = (mine, speaker, name) => correct("PATCH", mine, `speakers/${speaker}`, {name})
@@ -83,15 +98,19 @@ export async function file(id, name, key, progress = () => {}, signal = undefine
 const json = async (path, asked) => (await call(path, asked)).json()
 
 /** Ask; `signal` in place of the page's own patience, for what may take long. */
-async function call(path, {method = "GET", key, body, signal = AbortSignal.timeout(PATIENCE)}) {
-  const headers = {Authorization: `Bearer ${key}`, ...(body && {"Content-Type": "application/json"})}
+async function call(path, {method = "GET", key, body, headers = {}, signal = AbortSignal.timeout(PATIENCE)}) {
+  const sent = {
+    ...headers, ...(key && {Authorization: `Bearer ${key}`}), ...(body && {"Content-Type": "application/json"}),
+  }
   let answer
   try {
-    answer = await fetch(address(path), {method, headers, body: body && JSON.stringify(body), signal, cache: "no-store"})
+    answer = await fetch(address(path), {
+      method, headers: sent, body: body && JSON.stringify(body), signal, cache: "no-store",
+    })
   } catch {
     throw new Refusal(0)
   }
   if (answer.ok) return answer
   const told = await answer.json().catch(() => null)
-  throw new Refusal(answer.status, told?.detail)
+  throw new Refusal(answer.status, told)
 }

@@ -1,6 +1,7 @@
 /** The page's own elements: what they ask for, and what they show. */
 
 import {clock, write} from "./elements.js"
+import * as keys from "./keys.js"
 import {webmSupported} from "./microphone.js"
 import * as say from "./sentences.js"
 
@@ -17,6 +18,15 @@ export const declaration = () => ({
   purpose: $("purpose").value, consent: $("agreed").checked, name: $("name").value, people: Number($("talkers").value) || null,
 })
 
+/** Whether the server asks for an API key, and there is none. */
+export const lacksApiKey = () => !$("api-key-row").hidden && !keys.apiKey()
+
+/** The server has asked for one, or does not know the one that there was. */
+export function askForApiKey() {
+  $("api-key-row").hidden = false
+  $("api-key").focus()
+}
+
 export const codec = () => document.querySelector("[name=codec]:checked").value
 
 /** Join controls to what they do. */
@@ -31,7 +41,11 @@ export function wire(act) {
     if (target === $("agreed") && !next.disabled) next.focus()
   }
   $("setup").onsubmit = (event) => event.preventDefault()
+  $("api-key-row").hidden = document.documentElement.dataset.apiKeys !== "yes"
+  $("api-key").value = keys.apiKey()
+  $("api-key").oninput = () => keys.keepApiKey($("api-key").value.trim())
   $("copy").onclick = copyLink
+  $("renew").onclick = async () => await confirmed(say.RENEW) && act.renew()
   $("theme").onclick = () => { switchTheme(); act.dress() }
   $("about-open").onclick = () => $("about").showModal()
   $("erase").onclick = async () => await confirmed(act.erasing()) && act.erase()
@@ -120,7 +134,7 @@ export function showEmpty(text) {
   if ($("empty").textContent !== text) $("empty").textContent = text
 }
 
-export function showHeader(session, state, {job, viewerKey}) {
+export function showHeader(session, state, {job, viewerKey, recorderKey}) {
   write($("title"), session.name ?? "")
   const time = ["live", "waiting", "ended"].includes(state) && session.heardUntil ? ` ${clock(session.heardUntil)}` : ""
   const far = state === "hearing" ? ` ${Math.floor(100 * job.progress)} %` : ""
@@ -130,6 +144,7 @@ export function showHeader(session, state, {job, viewerKey}) {
   if (typeof behind === "number") $("behind").textContent = `${behind.toFixed(1)} s behind`
   const shown = Boolean(session.role) && session.state !== "erased"
   $("copy").hidden = !shown || !viewerKey
+  $("renew").hidden = !shown || !recorderKey
   $("download").hidden = !shown || Boolean(job)
   $("downloads").hidden = !shown || job?.state !== "done"
   document.title = session.name ? `${session.name} – ToneTrack` : "ToneTrack"

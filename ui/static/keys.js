@@ -1,7 +1,7 @@
 /**
  * Keys to sessions and recordings. The viewer key stands in the URL's fragment, which browsers never send; the recorder
  * key of a live session stays in this tab's storage, so that a reload can go on recording and a copied link cannot.
- * The keys to what was uploaded here stay in this browser's storage, so that it is found again: more than one, where two
+ * The API key stays there, too. The keys to what was uploaded here stay in this browser's storage, so that it is found again: more than one, where two
  * tabs made their first upload at once.
  */
 
@@ -33,6 +33,12 @@ export function keep({session, recorderKey, viewerKey, codec}) {
   history.replaceState(null, "", link(session, viewerKey))
 }
 
+/** Put another viewer key into the address, and where recordings are known. */
+export function readdress({session, recorderKey, viewerKey, uploaded}) {
+  if (uploaded) shelve(recorderKey, [{id: session, viewer_key: viewerKey}])
+  history.replaceState(null, "", link(session, viewerKey))
+}
+
 export function forget(session) {
   try {
     sessionStorage.removeItem(place(session))
@@ -41,6 +47,27 @@ export function forget(session) {
   const shelves = read()
   for (const {viewers} of shelves) delete viewers[session]
   write(shelves)
+}
+
+const API_KEY = "tonetrack-api-key" // in this tab's storage
+
+let apiKeyHeld = "" // where the browser stores nothing
+
+/** The API key that this server may require for whatever is begun here; empty without one. */
+export function apiKey() {
+  try {
+    return sessionStorage.getItem(API_KEY) ?? apiKeyHeld
+  } catch {
+    return apiKeyHeld
+  }
+}
+
+/** Keep it for as long as this tab is open. */
+export function keepApiKey(key) {
+  apiKeyHeld = key
+  try {
+    sessionStorage.setItem(API_KEY, key)
+  } catch { /* it then lasts as long as the page */ }
 }
 
 let held = [] // the shelves, where the browser stores nothing

@@ -61,12 +61,22 @@ async function openSession() {
 /** The session to record: the one of this page, or a new one. */
 async function sessionToRecord(codec) {
   if (!mine) {
-    const created = await link.request("create", controls.declaration())
-    mine = {session: created.session, recorderKey: created.recorder_key, viewerKey: created.viewer_key, codec}
+    const created = await opening()
+    mine = {session: created.id, recorderKey: created.recorder_key, viewerKey: created.viewer_key, codec}
     keys.keep(mine)
     openSession()
   }
   return address()
+}
+
+/** A new session. @throws {Error} whose message is for the reader */
+async function opening() {
+  try {
+    return await api.open(controls.declaration())
+  } catch (error) {
+    if (error.code === "api_key") controls.askForApiKey()
+    throw new Error(say.notOpened(error))
+  }
 }
 
 /** Show what the address now asks for; everything else, uploads above all, goes on. */
@@ -139,6 +149,19 @@ async function step(by) {
   player.seek(answer.start)
 }
 
+/** Another viewer link in the place of the one that was given out. */
+async function renew() {
+  try {
+    const {viewer_key: viewerKey} = await api.renewViewerKey(mine)
+    mine = {...mine, viewerKey}
+    keys.readdress(mine)
+    trouble = ""
+  } catch (error) {
+    trouble = say.refused(error)
+  }
+  show()
+}
+
 /** Ask something of the recording that is shown; whether it came to pass. */
 async function askOpened(what) {
   try {
@@ -169,7 +192,7 @@ function dress() {
 function obstacle() {
   if (!permitted()) return "This page may not use a microphone."
   if (!link.up) return "Waiting for the connection."
-  if (!mine) return say.missing(controls.declaration().purpose, controls.declaration().consent)
+  if (!mine) return missing()
   if (mine.codec === "webm") return "A low-bandwidth recording cannot be continued after an interruption."
   return ""
 }
@@ -208,8 +231,11 @@ function drawPeople() {
   people.draw(cards, session.selected, session.role === "recorder" && Boolean(mine?.recorderKey))
 }
 
-/** What keeps files from being uploaded. */
-const missing = () => say.missing(controls.declaration().purpose, controls.declaration().consent)
+/** What keeps anything from being recorded or uploaded. */
+function missing() {
+  const {purpose, consent} = controls.declaration()
+  return say.missing(purpose, consent, controls.lacksApiKey())
+}
 
 const choosing = {
   declaration: controls.declaration,
@@ -238,7 +264,7 @@ function show() {
   library.watch(!mine)
   controls.showNotice(notice(), ["erased", "ready", "away"].includes(seen.state) || notice() === session.warning)
   controls.showEmpty(empty())
-  controls.showHeader(seen, state(), {job, viewerKey: mine?.viewerKey})
+  controls.showHeader(seen, state(), {job, viewerKey: mine?.viewerKey, recorderKey: mine?.recorderKey})
   controls.showRecorder({recorder, session, mine, obstacle: obstacle()})
   controls.showOpened(job, uploaded, Boolean(mine?.recorderKey), player.available)
   controls.showFacts(seen, job)
@@ -325,6 +351,7 @@ controls.wire({
   download,
   dress,
   changed: show,
+  renew,
   finish: () => recorder.finish(mine.codec, address()),
   downloads: offerDownloads,
   opened: askOpened,

@@ -35,8 +35,8 @@
     }
   }
 
-  function chooseLane(lane) {
-    const speaker = String(drawing.lanes[lane])
+  function chooseLane({y}) {
+    const speaker = String(drawing.lanes[Math.round(-y)])
     if (![...who?.options ?? []].some(option => option.value === speaker)) return
     who.value = speaker
     show()
@@ -64,7 +64,9 @@
     dark.addEventListener("change", follow)
     range().change.connect(show)
     who?.addEventListener("change", show)
-    document.addEventListener("lane", event => chooseLane(event.detail))
+    for (const [name, id] of Object.entries(drawing.roots)) {
+      if (name.startsWith("ribbons-")) plots.get_model_by_id(id).js_event_callbacks = {tap: [chooseLane]}
+    }
     for (const button of document.querySelectorAll("[data-zoom]")) {
       button.addEventListener("click", () => zoom(button.dataset.zoom))
     }

@@ -46,10 +46,11 @@ export const OVERFLOW =
   "The server has been away for ten minutes: what is said now is not kept. Everything before will still be sent."
 
 /** What stands in the way of a recording before it starts; empty when nothing does. */
-export function missing(purpose, agreed) {
+export function missing(purpose, agreed, keyWanted = false) {
   if (!purpose && !agreed) return "First choose a purpose and confirm that everyone has agreed."
   if (!purpose) return "First choose a purpose."
   if (!agreed) return "First confirm that everyone who will be heard has agreed."
+  if (keyWanted) return "First enter the API key that this server asks for."
   return ""
 }
 
@@ -132,6 +133,10 @@ export function refused({status, message}) {
   return message || "That did not work. Please try again."
 }
 
+/** Why a session was not opened: the service's own sentence, where it had one. */
+export const notOpened = ({status, message}) =>
+  status ? message || "The server could not open a session. Please try again." : "ToneTrack’s service does not answer at the moment. Please try again."
+
 /** Why an upload was not taken in. */
 export function refusedUpload(status, detail) {
   if (typeof detail === "string" && detail) return detail
@@ -209,6 +214,10 @@ export const eraseRecording = (name) => ({
   text: "What is left of its sound and everything that was read from it go now, for every viewer, and cannot be brought " +
     "back.",
 })
+export const RENEW = {
+  title: "Make another viewer link?", no: "Keep it", yes: "New link",
+  text: "Whoever has the link that you gave out sees nothing any more, at once and for good. You are given another.",
+}
 export const FORGET = {
   title: "Forget these recordings here?", no: "Keep the keys", yes: "Forget",
   text: "They stay where they are until they expire, but this browser finds them no more, and can neither rename anyone " +

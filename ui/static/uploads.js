@@ -3,7 +3,7 @@
  * tried again with the same Idempotency-Key, so that nothing is taken in twice. It knows no page, and any sender will do.
  */
 
-import {address} from "./api.js"
+import {address, withApiKey} from "./api.js"
 import * as keys from "./keys.js"
 import * as say from "./sentences.js"
 
@@ -13,7 +13,7 @@ const ARRIVING_DELAY = 5_000 // ms, and so many times: it notices within a minut
 const ARRIVING_TRIES = 14
 const STALLED = 45_000 // ms in which nothing is sent
 const CHECKED = 180_000 // ms that the server may take over what it has got
-const AGAIN = new Set([0, 500, 502, 503, 504])
+const AGAIN = new Set([0, 429, 500, 502, 503, 504])
 
 /** 32 hexadecimal digits; `randomUUID` would need a secure context. */
 const randomId = () =>
@@ -91,7 +91,7 @@ export class Uploads extends EventTarget {
         this.dispatchEvent(new CustomEvent("taken", {detail: told}))
         return this.changed()
       }
-      if (status === 403 && item.key) {
+      if (status === 403 && item.key && told?.code !== "api_key") {
         // Nothing is under that key any more: it comes under another, or a new one.
         keys.unshelve(item.key)
         item.key = undefined
@@ -100,10 +100,10 @@ export class Uploads extends EventTarget {
       const again = status === STILL_ARRIVING ? left.arriving : AGAIN.has(status) ? left.broken : []
       const delay = again.shift()
       if (delay === undefined) {
-        const stuck = status === STILL_ARRIVING || AGAIN.has(status)
+        const stuck = status === STILL_ARRIVING || AGAIN.has(status) || told?.code === "api_key"
         return this.become(item, stuck ? "stuck" : "refused", say.refusedUpload(status, told?.detail))
       }
-      this.become(item, "retrying", status === 503 ? say.refusedUpload(status, told?.detail) : say.UPLOAD_BROKE)
+      this.become(item, "retrying", status === 503 || status === 429 ? say.refusedUpload(status, told?.detail) : say.UPLOAD_BROKE)
       await new Promise((resolve) => {
         item.wake = resolve
         setTimeout(resolve, delay * (0.8 + Math.random() / 5))
@@ -114,7 +114,7 @@ export class Uploads extends EventTarget {
   }
 
   async attempt(item) {
-    const headers = {"Idempotency-Key": item.id, ...(item.key && {Authorization: `Bearer ${item.key}`})}
+    const headers = {...withApiKey(), "Idempotency-Key": item.id, ...(item.key && {Authorization: `Bearer ${item.key}`})}
     const {type, body} = form(item)
     item.ending = new AbortController()
     const {signal} = item.ending

@@ -13,11 +13,7 @@ from ui.palette import STACK
 from ui.summary import AT_ONCE, BENEATH, UNTOLD
 from ui.views.window import CLOCK
 
-SAID = """
-const row = said.data.turn.indexOf(value)
-return row < 0 ? "" : "“" + said.data.text[row] + "”"
-"""
-
+WORDS_OF = "words"  # a function of `static/functions.js`
 BOX = (
     "margin:-5px;padding:8px 11px;background:var(--card);color:var(--ink);border-radius:2px;"
     "font:12px/1.45 system-ui,sans-serif;font-variant-numeric:tabular-nums"
@@ -43,8 +39,8 @@ def beneath_hover(bars: Any, said: ColumnDataSource) -> HoverTool:
 
 
 def _hover(bars: Any, said: ColumnDataSource, tooltip: str) -> HoverTool:
-    clock = CustomJSHover(code=f"const tick = value; {CLOCK}")
-    words = CustomJSHover(args={"said": said}, code=SAID)
+    clock = CustomJSHover(code=CLOCK)
+    words = CustomJSHover(args={"said": said}, code=WORDS_OF)
     formatters: dict[str, Any] = {"@left": clock, "@right": clock, "@turn": words}
     return HoverTool(renderers=[bars], tooltips=tooltip, formatters=formatters, show_arrow=False)
 

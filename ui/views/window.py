@@ -10,10 +10,7 @@ PIXELS_PER_SECOND = 6.0
 SHORTEST, LONGEST = 45.0, 180.0  # seconds shown while following
 AHEAD = 0.04  # of the window stays free to the right of now
 
-CLOCK = """
-const s = Math.round(tick), m = Math.floor(s / 60), h = Math.floor(m / 60), two = (n) => String(n).padStart(2, "0")
-return s < 0 ? "" : (h ? h + ":" + two(m - h * 60) : m) + ":" + two(s - m * 60)
-"""
+CLOCK = "clock"  # a function of `static/functions.js`
 
 
 def clock_formatter() -> CustomJSTickFormatter:
