@@ -51,20 +51,20 @@ async def test_a_page_on_another_port_may_ask_with_a_key_but_not_with_cookies(me
     asked = {
         "Origin": "http://localhost:5006",
         "Access-Control-Request-Method": method,
-        "Access-Control-Request-Headers": "authorization,content-type,idempotency-key",
+        "Access-Control-Request-Headers": "authorization,content-type,idempotency-key,x-api-key",
     }
-    transport = httpx.ASGITransport(build_api(Context(Settings(), nothing, nothing, nothing, nothing)))
+    transport = httpx.ASGITransport(build_api(Context(Settings(), nothing, nothing, nothing, nothing, nothing)))
     async with httpx.AsyncClient(transport=transport, base_url="http://localhost:8000") as http:
         preflight = await http.options("/v1/sessions/anything/speakers/1", headers=asked)
         refused = await http.options("/v1/sessions/anything", headers=asked | {"Access-Control-Request-Method": "PUT"})
         alive = await http.get("/healthz", headers={"Origin": "http://localhost:5006"})
     assert preflight.status_code == 200
-    assert preflight.headers["Access-Control-Allow-Origin"] == "*"
+    assert preflight.headers["Access-Control-Allow-Origin"] == "http://localhost:5006"
     assert method in preflight.headers["Access-Control-Allow-Methods"].split(", ")
     assert {"Authorization", "Content-Type"} <= set(preflight.headers["Access-Control-Allow-Headers"].split(", "))
     assert "Access-Control-Allow-Credentials" not in preflight.headers
     assert refused.status_code == 400
-    assert alive.headers["Access-Control-Allow-Origin"] == "*"
+    assert alive.headers["Access-Control-Allow-Origin"] == "http://localhost:5006"
 
 
 @contextmanager

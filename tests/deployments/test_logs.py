@@ -80,6 +80,9 @@ async def mistakes(service: Service, secret: dict[str, str]) -> Session:
     ) as http:
         assert (await http.get(f"/v1/sessions/{session.id}")).status_code == 403
         assert (await http.post("/v1/sessions", json={"purpose": {"is": secret["typed"]}})).status_code == 422
+        wrong = {"X-API-Key": secret["wrong key"]}
+        asked = {"purpose": "research", "consent": True}
+        assert (await http.post("/v1/sessions", json=asked, headers=wrong)).status_code == 403
     with service.redis() as redis:
         redis.set(f"tonetrack:{{{session.id}}}:snapshot", secret["typed"])
     recording = asyncio.create_task(record(service.api, np.ones(8_000, np.int16), session=session))

@@ -21,6 +21,7 @@ from ray.serve._private.common import ReplicaState
 from deployments import readiness
 from deployments.app import build
 from deployments.context import Context
+from deployments.gate import Gate
 from deployments.inbox import Inbox
 from deployments.ingress import build_api
 from deployments.readiness import Shared
@@ -80,7 +81,8 @@ async def replica(cluster: Cluster, store_url: str, tmp_path: Path) -> AsyncIter
         told = Settings(**{"redis_url": store_url, "blobs": str(tmp_path / "blobs")} | settings)
         pool: Any = cluster
         diariser: Any = SimpleNamespace(app_name="tonetrack")
-        context = Context(told, open_store(told), pool, diariser, Inbox(told))
+        inbox = Inbox(told)
+        context = Context(told, open_store(told), pool, diariser, inbox, Gate(told, inbox.redis))
         transport = httpx.ASGITransport(build_api(context))
         opened.append(httpx.AsyncClient(transport=transport, base_url="http://replica"))
         return opened[-1]

@@ -18,14 +18,17 @@ import pytest
 
 from deployments.client import Recorder, Session, add_voice, open_session, remove_voice
 from deployments.context import Context
+from deployments.gate import Gate
 from deployments.ingress import build_api
 from deployments.settings import Settings
 from pipeline.events import Event
+from pipeline.store import connect
 from pipeline.timeline import SAMPLE_RATE
 from tests.service import FRAME, ROOT, Pcm, Service, assert_same, frames, record, silence
 from tests.talkers import HIGH, LOW, Line, Talker, conversation, write_wav
 
 Said = tuple[int, dict[str, Any]]
+ANNA = {"name": "Anna", "consent": "true"}
 
 
 def as_recorder(service: Service, session: Session) -> httpx.AsyncClient:
@@ -227,7 +230,9 @@ def test_a_voice_without_its_key_is_not_looked_for(voice: str) -> None:
     )
 
 
-async def test_the_sound_of_a_voice_never_touches_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_sound_of_a_voice_never_touches_the_disk(
+    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     heard: list[int] = []
 
     async def enrol(audio: Pcm) -> None:
@@ -239,27 +244,31 @@ async def test_the_sound_of_a_voice_never_touches_the_disk(tmp_path: Path, monke
     unused: Any = None
     at_ease: Any = SimpleNamespace(lag=0.0)
     diariser: Any = SimpleNamespace(enrol=SimpleNamespace(remote=enrol))
-    transport = httpx.ASGITransport(build_api(Context(Settings(), unused, at_ease, diariser, unused)))
+    gate = Gate(Settings(), connect(url))
+    transport = httpx.ASGITransport(build_api(Context(Settings(), unused, at_ease, diariser, unused, gate)))
     async with httpx.AsyncClient(transport=transport, base_url="http://localhost:8000") as http:
         with pytest.raises(EOFError):
-            await http.post("/v1/voices", params={"name": "Anna", "consent": True}, content=sound)
+            await http.post("/v1/voices", data=ANNA, files={"file": sound})
     assert heard == [pytest.approx(12 * SAMPLE_RATE, abs=3 * SAMPLE_RATE)]
 
 
-async def test_too_much_sound_is_refused_before_all_of_it_has_come() -> None:
+async def test_too_much_sound_is_refused_before_all_of_it_has_come(url: str) -> None:
     sent = 0
+    form = {"Content-Type": "multipart/form-data; boundary=b"}
 
     async def endless() -> AsyncIterator[bytes]:
         nonlocal sent
+        yield b'--b\r\nContent-Disposition: form-data; name="file"; filename="anna.wav"\r\n\r\n'
         while sent < 100:
             sent += 1
             yield bytes(2**20)
 
     unused: Any = None
     at_ease: Any = SimpleNamespace(lag=0.0)
-    transport = httpx.ASGITransport(build_api(Context(Settings(), unused, at_ease, unused, unused)))
+    gate = Gate(Settings(), connect(url))
+    transport = httpx.ASGITransport(build_api(Context(Settings(), unused, at_ease, unused, unused, gate)))
     async with httpx.AsyncClient(transport=transport, base_url="http://localhost:8000") as http:
-        refused = await http.post("/v1/voices", params={"name": "Anna", "consent": True}, content=endless())
+        refused = await http.post("/v1/voices", headers=form, content=endless())
     assert (refused.status_code, sent) == (413, 21)
 
 
@@ -279,15 +288,15 @@ async def test_sound_that_no_voice_can_be_enrolled_from(
         (b"", {}, 422, "not audio that can be decoded"),
         (bytes(21 * 2**20), {}, 413, "20 MB"),
         (short, {"consent": "false"}, 422, "must agree"),
-        (short, {"days": 366}, 422, "days"),
+        (short, {"days": "366"}, 422, "days"),
         (short, {"name": " "}, 422, "name"),
+        (short, {"names": "Anna"}, 422, "names: Extra inputs are not permitted"),
     ]
     with service.redis() as redis:
         before = set(redis.scan_iter("tonetrack:voice:*"))
     async with httpx.AsyncClient(base_url=service.api, timeout=60) as http:
         for sound, given, status, says in cases:
-            query: dict[str, Any] = {"name": "Anna", "consent": "true"} | given
-            refused = await http.post("/v1/voices", params=query, content=sound)
+            refused = await http.post("/v1/voices", data=ANNA | given, files={"file": ("anna.wav", sound)})
             assert (refused.status_code, says in refused.text) == (status, True), refused.text
     with service.redis() as redis:
         assert set(redis.scan_iter("tonetrack:voice:*")) == before

@@ -75,6 +75,25 @@ async def test_keys_open_what_they_should(store: SessionStore, session: NewSessi
     assert session.recorder_key.encode() not in at_rest
 
 
+async def test_a_replaced_viewer_key_opens_nothing(store: SessionStore, session: NewSession) -> None:
+    before = await store.viewer(session.id)
+    key = await store.renew_viewer_key(session.id)
+    assert await store.role(session.id, session.viewer_key) is None
+    assert await store.role(session.id, key) is Role.VIEWER
+    assert await store.role(session.id, session.recorder_key) is Role.RECORDER
+    assert await store.viewer(session.id) not in ("", before)
+    await store.erase(session.id)
+    with pytest.raises(UnknownSession):
+        await store.renew_viewer_key(session.id)
+    assert not await store.erase(session.id), "and nothing of it is back"
+
+
+async def test_a_session_knows_the_api_key_that_opened_it(store: SessionStore, session: NewSession) -> None:
+    asked = SessionRequest(purpose="research", consent=True)
+    assert await store.opened_with((await store.create(asked, "0123456789ab")).id) == "0123456789ab"
+    assert await store.opened_with(session.id) == ""
+
+
 async def test_a_frame_is_journalled_once(store: SessionStore, session: NewSession) -> None:
     claim = await store.claim(session.id, Codec.PCM16)
     assert await store.append(session.id, claim.connection, Codec.PCM16, Frame(0, b"ab", 1.0)) == 1
