@@ -14,6 +14,7 @@ from fastapi.testclient import TestClient
 
 from deployments import lag
 from deployments.context import Context
+from deployments.gate import Gate
 from deployments.inbox import Inbox
 from deployments.ingress import build_api
 from deployments.lag import Lag
@@ -21,6 +22,7 @@ from deployments.protocol import Hello
 from deployments.sessions import open_store
 from deployments.settings import Settings
 from pipeline.events import HopHeard
+from pipeline.store import connect
 from pipeline.timeline import HOP_SECONDS
 from tests.service import running_redis
 
@@ -56,7 +58,8 @@ def test_newcomers_wait_while_others_are_heard_too_late_and_who_comes_back_does_
     settings = Settings.model_validate({"redis_url": url, "blobs": str(tmp_path / "blobs"), "max_lag": 1.0})
     pool: Any = SimpleNamespace(lag=0.0)
     nobody: Any = SimpleNamespace()
-    api = build_api(Context(settings, open_store(settings), pool, nobody, Inbox(settings)))
+    gate = Gate(settings, connect(url))
+    api = build_api(Context(settings, open_store(settings), pool, nobody, Inbox(settings), gate))
 
     def answer(client: TestClient, session: dict[str, Any]) -> Any:
         with client.websocket_connect(session["audio"]) as socket:
