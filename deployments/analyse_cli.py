@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from pipeline.purposes import Purpose, RefusedPurpose, permit
 from training.console import console, fail, say
 
 if TYPE_CHECKING:
@@ -38,7 +39,8 @@ def analyse(
         list[str],
         typer.Argument(help="recordings, folders of them, s3://BUCKET/PREFIX, gs://BUCKET/PREFIX", show_default=False),
     ],
-    purpose: Annotated[str, typer.Option(help="why they were recorded")] = "",
+    purpose: Annotated[Purpose | None, typer.Option(help="why they were recorded", show_default=False)] = None,
+    remark: Annotated[str, typer.Option(help="on the purpose, in your own words; `other` needs it")] = "",
     consent: Annotated[bool, typer.Option("--consent", help="everyone who is heard in them has agreed")] = False,
     form: Annotated[
         list[str] | None,
@@ -83,7 +85,7 @@ def analyse(
     \b
     tonetrack analyse talk.m4a --purpose research --consent --format json --format html
     tonetrack analyse interviews/ --output results/ --purpose research --consent
-    tonetrack analyse s3://bucket/calls --output s3://bucket/heard --channels speakers --purpose quality --consent
+    tonetrack analyse s3://bucket/calls --output s3://bucket/heard --channels speakers --purpose research --consent
     tonetrack analyse talk.m4a --server https://tonetrack.example --erase --purpose research --consent
 
     A few files are heard in this process. Folders, buckets and many files go through Ray Data: on the cluster that
@@ -94,7 +96,7 @@ def analyse(
     from deployments.analysis.display import Display
     from deployments.analysis.files import CannotAnalyse, Outputs, find, is_many, planned
 
-    if not purpose.strip() or not consent:
+    if purpose is None or not consent:
         fail("Say why they were recorded (--purpose) and that everyone who is heard in them has agreed (--consent).")
     formats = tuple(dict.fromkeys(form or ["json"]))
     if unknown := [name for name in formats if name not in WRITTEN]:
@@ -104,7 +106,7 @@ def analyse(
     if server is not None and workers:
         fail("--workers are processes here; with --server, the server hears the recordings.")
     try:
-        asked = _asked(purpose, formats, speakers_at_least, speakers_at_most, channels, server is None)
+        asked = _asked(purpose, remark, formats, speakers_at_least, speakers_at_most, channels, server is None)
         outputs = Outputs(output)
         tasks, problems = find(files)
         if not tasks:
@@ -153,7 +155,13 @@ def settings_of_environment() -> Settings:
 
 
 def _asked(
-    purpose: str, formats: tuple[str, ...], at_least: int | None, at_most: int | None, channels: str, here: bool
+    purpose: Purpose,
+    remark: str,
+    formats: tuple[str, ...],
+    at_least: int | None,
+    at_most: int | None,
+    channels: str,
+    here: bool,
 ) -> Asked:
     """What is asked, as a server would take it."""
     from pydantic import ValidationError
@@ -161,16 +169,22 @@ def _asked(
     from deployments.analysis import Asked
     from pipeline.job import RecordingRequest
 
-    said = {"purpose": purpose, "min_speakers": at_least, "max_speakers": at_most, "channels": channels}
+    said = {"min_speakers": at_least, "max_speakers": at_most, "channels": channels}
+    said |= {"purpose": purpose, "remark": remark}
+    settings = settings_of_environment() if here else None
     try:
+        if settings:
+            permit(purpose, settings.refused_purposes)
         request = RecordingRequest.model_validate(said | {"consent": True})
     except ValidationError as error:
         options = {"min_speakers": "--speakers-at-least", "max_speakers": "--speakers-at-most"}
         places = ("".join(map(str, mistake["loc"])) for mistake in error.errors())
         named = (options.get(place, f"--{place}" if place else "") for place in places)
         fail("; ".join(f"{name} {one['msg']}".strip() for name, one in zip(named, error.errors(), strict=True)))
-    most = settings_of_environment().max_recording_seconds if here else None
-    return Asked(request.purpose, formats, at_least, at_most, request.channels, most)
+    except RefusedPurpose as error:
+        fail(str(error))
+    most = settings.max_recording_seconds if settings else None
+    return Asked(request.purpose.value, request.remark, formats, at_least, at_most, request.channels, most)
 
 
 def _here(tasks: Sequence[Task], asked: Asked, outputs: Outputs, display: Display) -> Iterator[Outcome]:

@@ -16,9 +16,11 @@ from rich.console import Console
 
 from deployments.analyse_cli import ApiKey
 from deployments.analyse_cli import app as analyse
+from deployments.erase_cli import app as erasing
 from deployments.keys_cli import app as keys_app
 from deployments.recordings_cli import app as recordings
 from deployments.settings import Settings
+from pipeline.purposes import Purpose
 from pipeline.session import DiariserName
 from training.cli import app as training
 
@@ -28,7 +30,11 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-app.registered_commands += [*analyse.registered_commands, *training.registered_commands]
+app.registered_commands += [
+    *analyse.registered_commands,
+    *erasing.registered_commands,
+    *training.registered_commands,
+]
 app.registered_groups += training.registered_groups
 app.add_typer(recordings, name="recordings")
 app.add_typer(keys_app, name="keys")
@@ -77,7 +83,8 @@ def record(
     mic: Annotated[bool, typer.Option("--mic", help="record this machine's microphone until Ctrl-C")] = False,
     server: Annotated[str, typer.Option(help="base URL of the API")] = "http://127.0.0.1:8000",
     api_key: ApiKey = None,
-    purpose: Annotated[str, typer.Option(help="why this is recorded")] = "",
+    purpose: Annotated[Purpose | None, typer.Option(help="why this is recorded", show_default=False)] = None,
+    remark: Annotated[str, typer.Option(help="on the purpose, in your own words; `other` needs it")] = "",
     consent: Annotated[bool, typer.Option("--consent", help="everyone who will be heard has agreed")] = False,
     name: Annotated[str, typer.Option(help="what to call the session")] = "",
     pace: Annotated[float, typer.Option(min=0, help="times real time; 0: as fast as it is taken")] = 1.0,
@@ -106,12 +113,13 @@ def record(
 
     if (file is None) == (not mic):
         _fail("Name a file to record, or say --mic.")
-    if not purpose or not consent:
+    if purpose is None or not consent:
         _fail("Say why this is recorded (--purpose) and that everyone who will be heard has agreed (--consent).")
     if codec not in ("pcm16", "webm"):
         _fail(f"The codec is pcm16 or webm, not {codec!r}.")
     known = [_voice(each, "--voice ID:KEY") for each in voice or []]
     hints: dict[str, Any] = {
+        "remark": remark,
         "min_speakers": speakers_at_least,
         "max_speakers": speakers_at_most,
         "diariser": diariser,
@@ -119,7 +127,7 @@ def record(
         "voices": [{"id": identity, "key": key} for identity, key in known],
     }
     try:
-        record_live(file, server, api_key, purpose, name, pace, codec, stats, output, keys, hints, console)
+        record_live(file, server, api_key, purpose.value, name, pace, codec, stats, output, keys, hints, console)
     except CannotRecord as error:
         _fail(str(error))
 

@@ -31,7 +31,8 @@ class Inbox:
         self._settings = settings
         self._opening = threading.Lock()
         self.redis = connect(settings.redis_address)
-        self.jobs = JobStore(self.redis, open_store(settings), settings.retention, settings.recording_tries)
+        self.sessions = open_store(settings)
+        self.jobs = JobStore(self.redis, self.sessions, settings.retention, settings.recording_tries)
         self.webhooks = WebhookStore(self.redis)
 
     @cached_property

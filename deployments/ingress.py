@@ -14,7 +14,7 @@ from deployments.loop import Loop
 from deployments.origins import SameHost
 from deployments.pool import SessionPool
 from deployments.readiness import Readiness
-from deployments.routes import audio, health, recordings, sessions, speakers, uploads, voices
+from deployments.routes import audio, declared, health, recordings, sessions, speakers, uploads, voices
 from deployments.routes.errors import explain_errors
 from deployments.security_headers import SecurityHeaders
 from deployments.sessions import open_store
@@ -33,7 +33,7 @@ def build_api(context: Context) -> FastAPI:
     )
     api.state.context = context
     api.state.readiness = Readiness(context)
-    for routes in (sessions, speakers, audio, uploads, recordings, voices, health):
+    for routes in (declared, sessions, speakers, audio, uploads, recordings, voices, health):
         api.include_router(routes.router)
     explain_errors(api)
     api.add_middleware(SameHost, allowed=context.settings.allowed_origins)

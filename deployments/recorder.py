@@ -9,7 +9,7 @@ import os
 import signal
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -99,9 +99,16 @@ def explained(server: str) -> Iterator[None]:
     try:
         yield
     except httpx.HTTPStatusError as error:
-        raise CannotRecord(f"{server} answered {error.response.status_code}: {error.response.text}") from error
+        raise CannotRecord(f"{server} answered {error.response.status_code}: {_detail(error.response)}") from error
     except httpx.HTTPError as error:
         raise CannotRecord(f"No service answers at {server} ({error}); is `tonetrack up` running?") from error
+
+
+def _detail(answer: httpx.Response) -> str:
+    """The server's own sentence, where it says one."""
+    with suppress(ValueError, LookupError, TypeError):
+        return str(answer.json()["detail"])
+    return answer.text
 
 
 def keep_keys(session: Session, path: Path) -> None:

@@ -40,7 +40,7 @@ def list_command(key: Key, server: Server = HERE, as_json: AsJson = False) -> No
     async def listed(recordings: Recordings) -> list[Job]:
         return [job async for job in recordings.owned()]
 
-    _show(_asked(server, key, listed), as_json, "No recordings are under this key.")
+    _show(asked(server, key, listed), as_json, "No recordings are under this key.")
 
 
 @app.command()
@@ -49,7 +49,7 @@ def show(recording: Recording, key: Key, server: Server = HERE, as_json: AsJson 
     from rich.table import Table
     from rich.text import Text
 
-    job = _asked(server, key, lambda recordings: recordings.job(recording))
+    job = asked(server, key, lambda recordings: recordings.job(recording))
     if as_json:
         typer.echo(job.model_dump_json(indent=1))
         return
@@ -62,14 +62,14 @@ def show(recording: Recording, key: Key, server: Server = HERE, as_json: AsJson 
 @app.command()
 def cancel(recording: Recording, key: Key, server: Server = HERE) -> None:
     """Have a recording heard no more. What is being heard stops within a minute of its sound."""
-    job = _asked(server, key, lambda recordings: recordings.cancel(recording))
+    job = asked(server, key, lambda recordings: recordings.cancel(recording))
     say(f"{_called(job)} is cancelled." if job.state.over else f"{_called(job)} will stop being heard.")
 
 
 @app.command()
 def erase(recording: Recording, key: Key, server: Server = HERE) -> None:
     """Erase a recording: its sound, its timeline and all that is known of it, now and for good."""
-    _asked(server, key, lambda recordings: recordings.erase(recording))
+    asked(server, key, lambda recordings: recordings.erase(recording))
     say("The recording is gone.")
 
 
@@ -96,7 +96,7 @@ def retry(
         wanted = recordings or [job.id for job in await inbox.jobs.given_up()]
         return await _each(wanted, one)
 
-    problems = _asked(server, key, over_http) if key else _as_operator(in_redis)
+    problems = asked(server, key, over_http) if key else as_operator(in_redis)
     for problem in problems:
         console.print(problem, style="bold red", soft_wrap=True, highlight=False, markup=False)
     if problems:
@@ -113,7 +113,7 @@ def dead(key: MaybeKey = None, server: Server = HERE, as_json: AsJson = False) -
     async def in_redis(inbox: Inbox) -> list[Job]:
         return await inbox.jobs.given_up()
 
-    jobs = _asked(server, key, over_http) if key else _as_operator(in_redis)
+    jobs = asked(server, key, over_http) if key else as_operator(in_redis)
     _show(jobs, as_json, "Nothing was given up.")
 
 
@@ -135,7 +135,7 @@ async def _each(wanted: Iterable[str], send: Callable[[str], Awaitable[Any]]) ->
     return problems
 
 
-def _asked(server: str, key: str, question: Callable[[Recordings], Awaitable[Answer]]) -> Answer:
+def asked(server: str, key: str, question: Callable[[Recordings], Awaitable[Answer]]) -> Answer:
     """What a service answers, or the end, with a sentence."""
     from deployments.recordings_client import NoServer, Recordings, Refused
 
@@ -150,7 +150,7 @@ def _asked(server: str, key: str, question: Callable[[Recordings], Awaitable[Ans
         fail(str(error))
 
 
-def _as_operator(question: Callable[[Inbox], Awaitable[Answer]]) -> Answer:
+def as_operator(question: Callable[[Inbox], Awaitable[Answer]]) -> Answer:
     """What the service's own Redis holds, or the end, with a sentence."""
     settings = settings_of_environment()
     if settings.redis_url is None:
@@ -161,6 +161,7 @@ def _as_operator(question: Callable[[Inbox], Awaitable[Answer]]) -> Answer:
     from redis.exceptions import RedisError
 
     from deployments.inbox import Inbox
+    from pipeline.blobs import BlobTrouble
 
     async def ask() -> Answer:
         inbox = Inbox(settings)
@@ -171,6 +172,8 @@ def _as_operator(question: Callable[[Inbox], Awaitable[Answer]]) -> Answer:
 
     try:
         return asyncio.run(ask())
+    except BlobTrouble as error:
+        fail(str(error))
     except RedisError as error:
         fail(f"No Redis answers at TONETRACK_REDIS_URL: {str(error).rstrip('.')}.")
 

@@ -156,13 +156,15 @@ class Recordings:
         """Send what was given up to the queue again."""
         return Job.model_validate((await self._ask("POST", f"/v1/recordings/{recording}/retry")).json())
 
-    async def erase(self, recording: str) -> None:
-        """Erase it from the server. That it is not there is no trouble."""
+    async def erase(self, recording: str, kind: str = "recordings") -> bool:
+        """Erase it from the server; returns whether it was there. `kind`: recordings or sessions."""
         try:
-            await self._ask("DELETE", f"/v1/recordings/{recording}")
+            await self._ask("DELETE", f"/v1/{kind}/{recording}")
         except Refused as error:
             if error.status != 404:
                 raise
+            return False
+        return True
 
     async def _ask(
         self,

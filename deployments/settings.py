@@ -10,6 +10,7 @@ from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from pipeline.logs import Form
+from pipeline.purposes import FORBIDDEN, Purpose
 from pipeline.session import LANGUAGE, DiariserName
 
 Port = Annotated[int, Field(ge=1, le=65_535)]
@@ -36,6 +37,9 @@ class Settings(BaseSettings):
         600, ge=10, le=3e8, description="seconds without a recorder after which a session ends and its sound is erased"
     )
 
+    refused_purposes: list[Purpose] = Field(
+        default=list(FORBIDDEN), description="purposes that are not taken, as JSON; [] takes all: see PRIVACY.md"
+    )
     require_api_keys: bool = Field(
         False, description="whether sessions, voices and uploads take an API key; see `tonetrack keys`"
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import fcntl
 import importlib.util
+import json
 import logging
 import os
 import shutil
@@ -300,6 +301,7 @@ def _page_environment(settings: Settings) -> dict[str, str]:
         "TONETRACK_REQUIRE_API_KEYS": str(settings.require_api_keys),
         "TONETRACK_DIARISER": settings.diariser,
         "TONETRACK_RETENTION": str(settings.retention),
+        "TONETRACK_REFUSED_PURPOSES": json.dumps(settings.refused_purposes),
         "TONETRACK_LOG_FORMAT": settings.log_format,
     }
 

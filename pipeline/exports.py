@@ -9,17 +9,35 @@ import csv
 import io
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, Final, Protocol
+
+from pydantic import BaseModel
 
 from pipeline.captions import vtt
+from pipeline.consent import Consent
 from pipeline.plain import name_of, one_line
 from pipeline.timeline import EMOTIONS, EmotionReading, Timeline
 
-Writer = Callable[[Timeline, str], Iterator[str]]
+
+class Declared(BaseModel):
+    """Why a conversation was heard, and what everyone in it has agreed to."""
+
+    purpose: str
+    remark: str = ""
+    consent: Consent | None = None
+
+
+class Writer(Protocol):
+    """Writes a timeline; the name is the recording's, and what was declared stands in JSON alone."""
+
+    def __call__(self, timeline: Timeline, name: str = "", declared: Declared | None = None, /) -> Iterator[str]:
+        """The text, piece by piece."""
+        ...
+
 
 BATCH: Final = 1_000  # entries of a list that become text at a time
 COLUMNS: Final = (
@@ -41,24 +59,25 @@ class Format:
     write: Writer
 
 
-def whole(timeline: Timeline, name: str = "") -> Iterator[str]:
-    """`Timeline.document` as JSON (RFC 8259), a batch of entries at a time; it needs no name."""
+def whole(timeline: Timeline, name: str = "", declared: Declared | None = None) -> Iterator[str]:
+    """`Timeline.document` as JSON (RFC 8259), a batch of entries at a time, and what was declared; it needs no name."""
     before = "{"
-    for key, value in timeline.document().items():
+    about = {"declared": declared.model_dump()} if declared else {}
+    for key, value in (about | timeline.document()).items():
         yield f"{before}{json.dumps(key)}: "
         yield from _array(value) if isinstance(value, list) else (json.dumps(value),)
         before = ", "
     yield "}\n"
 
 
-def chunks(timeline: Timeline, name: str = "") -> Iterator[str]:
+def chunks(timeline: Timeline, name: str = "", declared: Declared | None = None) -> Iterator[str]:
     """A JSON list (RFC 8259) of `Timeline.chunk` of every 30 s, in order; it needs no name."""
     integrated = timeline.chunks()
     yield from _array({who: speaker.model_dump() for who, speaker in chunk.items()} for chunk in integrated)
     yield "\n"
 
 
-def table(timeline: Timeline, name: str = "") -> Iterator[str]:
+def table(timeline: Timeline, name: str = "", declared: Declared | None = None) -> Iterator[str]:
     """CSV (RFC 4180), a row a reading under a header of `COLUMNS`; it needs no name.
 
     The speaker is empty where the turn is unknown. What sounds beneath another is mixed, as in the page.
@@ -75,7 +94,7 @@ def table(timeline: Timeline, name: str = "") -> Iterator[str]:
     yield page.getvalue()  # the header, where there was no reading
 
 
-def rttm(timeline: Timeline, name: str = "") -> Iterator[str]:
+def rttm(timeline: Timeline, name: str = "", declared: Declared | None = None) -> Iterator[str]:
     """NIST's RTTM (Rich Transcription 2009 evaluation plan, appendix A), one SPEAKER line a turn, in order of time.
 
     Turns beneath another are speech too. Blanks in names become underscores, and nobody is called like another.
@@ -99,13 +118,17 @@ def speaker_line(recording: str, start: float, seconds: float, speaker: str) -> 
     return f"SPEAKER {recording} 1 {start:.3f} {seconds:.3f} <NA> <NA> {speaker} <NA> <NA>\n"
 
 
+def _captions(timeline: Timeline, name: str = "", declared: Declared | None = None) -> Iterator[str]:
+    return vtt(timeline, name)
+
+
 FORMATS: Final[Mapping[str, Format]] = MappingProxyType(
     {
         "json": Format("json", "application/json", whole),
         "chunks.json": Format("chunks.json", "application/vnd.tonetrack.chunks+json", chunks),
         "csv": Format("csv", "text/csv", table),
         "rttm": Format("rttm", "application/x-rttm", rttm),
-        "vtt": Format("vtt", "text/vtt", vtt),
+        "vtt": Format("vtt", "text/vtt", _captions),
     }
 )
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StrictBool, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from pipeline.session import LANGUAGE, DiariserName, Expected, Printable, Speakers
+from pipeline.consent import Consent
+from pipeline.session import LANGUAGE, Declaration, DiariserName, Expected, Printable, Speakers
 
 WAITING: Final = "tonetrack:jobs:waiting"  # in Redis, see `pipeline.jobs`
 RUNNING: Final = "tonetrack:jobs:running"
@@ -57,13 +58,9 @@ class State(StrEnum):
         return self in (State.DONE, State.FAILED, State.CANCELLED)
 
 
-class RecordingRequest(BaseModel):
+class RecordingRequest(Declaration):
     """What is said of a recording that is uploaded."""
 
-    model_config = ConfigDict(extra="forbid", str_strip_whitespace=True)
-
-    purpose: Printable = Field(min_length=1, max_length=200, description="why the conversation was recorded")
-    consent: StrictBool = Field(description="whether everyone who is heard has agreed")
     name: Printable = Field(default="", max_length=200, description="what to call it; none: the file's name")
     language: str = Field(default="", max_length=35, pattern=LANGUAGE, description="BCP 47, for a transcript")
     min_speakers: Speakers | None = Field(default=None, description="at least so many people talk")
@@ -117,6 +114,8 @@ class Job(BaseModel):
     id: str
     name: str
     purpose: str
+    remark: str = ""
+    consent: Consent | None = Field(default=None, description="none: a version that did not keep the wording made it")
     state: State
     created_at: float = Field(description="consent was declared then")
     started_at: float | None = None

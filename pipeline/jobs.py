@@ -23,6 +23,7 @@ from typing import Any, Final
 
 from redis.asyncio import Redis
 
+from pipeline.consent import consent_to
 from pipeline.events import Event
 from pipeline.job import (
     RUNNING,
@@ -249,7 +250,8 @@ class JobStore:
     async def adopt(self, recording: str, seconds: float) -> None:
         """Make a recording of so many seconds a session. Nothing of it is shown before the job is done."""
         job = await self.job(recording)
-        known = job.model_dump(include={"name", "purpose", "created_at", *HINTS}, exclude_none=True)
+        known = job.model_dump(include={"name", "purpose", "remark", "created_at", *HINTS}, exclude_none=True)
+        known |= {"consent_version": job.consent.version} if job.consent else {}
         adopted: dict[Role, str] = {}
         while (hashes := await self._hashes(recording)) != adopted:  # again, where it got another viewer key meanwhile
             await self._sessions.adopt(recording, known, hashes, seconds)
@@ -280,6 +282,7 @@ class JobStore:
         """What follows from a job's being over; it may follow twice."""
         await self._redis.zrem(RUNNING, recording)
         await self._redis.delete(session_key(recording, "notes"))
+        await self._redis.pexpire(session_key(recording, "looks"), self._retention_ms)
         state, audio, retryable, finished_at = await self._redis.hmget(
             session_key(recording, "job"), ["state", "audio", "retryable", "finished_at"]
         )
@@ -331,6 +334,7 @@ class JobStore:
         if outcome != "ok":
             raise ValueError(f"Only what was given up can be sent again; this recording is {outcome}.")
         await self._redis.zrem(DEAD, recording)
+        await self._redis.pexpire(session_key(recording, "looks"), self._waiting_ms)
         await self._redis.zadd(BLOBS, {recording: time.time() + self._waiting_ms / 1000})
         await self._redis.zadd(WAITING, {recording: time.time()})
 
@@ -392,4 +396,6 @@ def _check(recording: str, outcome: bytes) -> None:
 
 def _known(fields: dict[str, Any]) -> dict[str, Any]:
     """The fields of the hash that a `Job` shows."""
-    return {name: value for name, value in fields.items() if name in Job.model_fields and value != ""}
+    consent = consent_to(fields.get("consent_version"), float(fields["created_at"]))
+    shown = {name: value for name, value in fields.items() if name in Job.model_fields and value != ""}
+    return shown | {"consent": consent}

@@ -3,16 +3,22 @@
 A line about a session or a recording carries its id. No line holds sound, words, names or keys. What an error says may:
 Redis repeats the command that it refuses, pydantic the value. So of an error its kind is logged and where it came from,
 and its words only where they are our own, or the system's on a connection or a file.
+
+An id is a random number that leads to nothing once what it names is erased, but whoever has an old link could still
+find when that was heard and how long it took. So it is struck out of the service's own files (`strike_out`).
 """
 
 from __future__ import annotations
 
 import json
 import logging
+import mmap
 import traceback
 from collections.abc import Mapping
+from contextlib import suppress
 from contextvars import ContextVar
 from datetime import UTC, datetime
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, Literal
 
@@ -81,6 +87,31 @@ class Formatter(logging.Formatter):
         if told:
             line_of["error"] = told
         return json.dumps(line_of)
+
+
+def own_folder() -> Path | None:
+    """Where this process and those beside it log: Ray's folder on this machine, or None outside of a Serve replica."""
+    for handler in logging.getLogger(SERVE).handlers:
+        if file := getattr(getattr(handler, "target", handler), "baseFilename", None):
+            return Path(file).parents[1]
+    return None
+
+
+def strike_out(identity: str, place: Path) -> int:
+    """Write dashes over every mention of an id in a file, or in all files below a folder; returns how many there were.
+
+    In place and of the same length: what logs appends, and does not notice. Files that may not be written to stay.
+    """
+    found = 0
+    for path in [place] if place.is_file() else place.rglob("*"):
+        if path.is_symlink() or not path.is_file() or not path.stat().st_size:
+            continue
+        with suppress(OSError, ValueError), path.open("r+b") as file, mmap.mmap(file.fileno(), 0) as text:
+            at = -1
+            while (at := text.find(identity.encode(), at + 1)) >= 0:
+                text[at : at + len(identity)] = b"-" * len(identity)
+                found += 1
+    return found
 
 
 def speak(part: str, form: Form, level: str) -> None:

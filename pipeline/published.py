@@ -159,7 +159,7 @@ class Published:
 
 
 def _keys(session: str) -> list[str]:
-    return [session_key(session, suffix) for suffix in ("", "events", "corrections")]
+    return [session_key(session, suffix) for suffix in ("", "events", "corrections", "looks")]
 
 
 def _stamped(events: Sequence[Event]) -> list[str]:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import AfterValidator, BaseModel, Field, StrictBool, model_validator
 from pydantic_core import PydanticCustomError
 
-PURPOSES: Final = ("therapy", "research", "teaching", "team meeting", "personal")
+from pipeline.consent import CURRENT, Consent, WordingVersion
+from pipeline.purposes import Purpose
+
 MOST_SPEAKERS: Final = 12  # that a session may be told to expect, and voices that it may know
 
 
@@ -82,13 +84,28 @@ class VoiceKey(BaseModel):
     key: str = Field(max_length=128)
 
 
-class SessionRequest(BaseModel):
-    """What must be said before anybody is recorded."""
+class Declaration(BaseModel):
+    """What must be said before anybody is heard, live or in a recording that is uploaded."""
 
     model_config = {"extra": "forbid", "str_strip_whitespace": True}
 
-    purpose: Printable = Field(min_length=1, max_length=200, description="why the conversation is recorded")
-    consent: StrictBool = Field(description="whether everyone who will be heard has agreed")
+    purpose: Purpose = Field(description="why the conversation is recorded; GET /v1/purposes tells which are taken")
+    remark: Printable = Field(default="", max_length=200, description="on the purpose; with other it must tell it")
+    consent: StrictBool = Field(description="whether everyone who is heard has agreed")
+    consent_version: WordingVersion = Field(
+        default=CURRENT.version, description="of the wording that they have agreed to; none: the current one"
+    )
+
+    @model_validator(mode="after")
+    def _other_is_told(self) -> Self:
+        if self.purpose is Purpose.OTHER and not self.remark:
+            raise PydanticCustomError("purpose", "The purpose other needs a remark that tells what it is.")
+        return self
+
+
+class SessionRequest(Declaration):
+    """What is said of a session."""
+
     name: Printable = Field(default="", max_length=200, description="what to call the session")
     min_speakers: Speakers | None = Field(default=None, description="at least so many people will talk")
     max_speakers: Speakers | None = Field(default=None, description="at most so many people will talk")
@@ -117,6 +134,8 @@ class SessionRecord(BaseModel):
     id: str
     name: str
     purpose: str
+    remark: str = ""
+    consent: Consent | None = Field(default=None, description="none: a version that did not keep the wording made it")
     created_at: float = Field(description="Unix seconds; consent was declared then")
     stopped: bool
     expires_in: float = Field(description="seconds until everything is erased, counted anew whenever sound is added")

@@ -1,6 +1,6 @@
 """Everything ToneTrack remembers of a session, in Redis.
 
-Six keys a session, all in one hash slot (`{id}`), all of which expire `retention` seconds after anything was last
+Seven keys a session, all in one hash slot (`{id}`), all of which expire `retention` seconds after anything was last
 heard in the session:
 
     tonetrack:{id}              hash    purpose, consent, hashed keys, who records, how far everything is
@@ -9,6 +9,7 @@ heard in the session:
     tonetrack:{id}:snapshot     string  the conversation's state up to a frame
     tonetrack:{id}:events       stream  what was published, for every reader
     tonetrack:{id}:corrections  stream  what people and another diariser corrected, each with the step that it follows
+    tonetrack:{id}:looks        list    who has looked at it (`pipeline.looks`)
 
 What people enrol of their voices is no session's and lives apart (`pipeline.voices`).
 
@@ -29,8 +30,10 @@ from redis.backoff import ExponentialBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
+from pipeline.consent import consent_to
 from pipeline.events import SessionStarted
 from pipeline.keys import digest, new_key, same
+from pipeline.looks import Looks
 from pipeline.published import FOLLOW_BLOCK_MS, SCRIPTS, Published
 from pipeline.published import session_key as _key
 from pipeline.session import (
@@ -77,6 +80,7 @@ class SessionStore(Published):
     def __init__(self, redis: Redis, retention: float, sound_retention: float | None = None) -> None:
         super().__init__(redis, round(retention * 1000))
         self.voices = VoiceStore(redis)
+        self.looks = Looks(redis)
         self.sound_ms = self.retention_ms if sound_retention is None else round(min(sound_retention, retention) * 1000)
         self._append, self._claim, self._save, self._stop, self._renew = (
             redis.register_script((SCRIPTS / f"{name}.lua").read_text())
@@ -101,38 +105,48 @@ class SessionStore(Published):
         hints = {name: value for name in HINTS if (value := getattr(request, name)) not in (None, "")}
         fields = hints | {
             "name": request.name,
-            "purpose": request.purpose,
+            "purpose": request.purpose.value,
+            "remark": request.remark,
+            "consent_version": request.consent_version,
             "created_at": time.time(),
             "voices": " ".join(dict.fromkeys(voice.id for voice in request.voices)),
             "api_key": api_key,
             Role.RECORDER: digest(session.recorder_key),
             Role.VIEWER: digest(session.viewer_key),
         }
-        await self._redis.hset(_key(session.id), mapping=fields)
-        await self._redis.pexpire(_key(session.id), self.retention_ms)
-        await self.publish(session.id, 0, [SessionStarted(purpose=request.purpose)])
+        await self._open(session.id, fields)
+        await self.publish(session.id, 0, [SessionStarted(purpose=request.purpose.value)])
         return session
 
     async def adopt(self, session: str, known: Mapping[str, Any], hashes: Mapping[Role, str], seconds: float) -> None:
         """Make an uploaded recording a session of its own, which has ended after so many seconds.
 
-        `known`: name, purpose, created_at and the hints; `hashes`: digests of its keys. What was heard in it is still
-        to be published. Doing so again changes nothing.
+        `known`: name, what was declared, created_at and the hints; `hashes`: digests of its keys. What was heard in it
+        is still to be published. Doing so again changes nothing.
         """
         over = {"stopped": known["created_at"], "ended": seconds}  # from the beginning, so that nobody can add to it
-        await self._redis.hset(_key(session), mapping=dict(known) | dict(hashes) | over)
-        await self._redis.pexpire(_key(session), self.retention_ms)
+        await self._open(session, dict(known) | dict(hashes) | over)
+
+    async def _open(self, session: str, fields: Mapping[str, Any]) -> None:
+        """At once, so that nothing is ever there that does not expire."""
+        async with self._redis.pipeline(transaction=True) as both:
+            both.hset(_key(session), mapping=fields)
+            both.pexpire(_key(session), self.retention_ms)
+            await both.execute()
 
     async def record(self, session: str) -> SessionRecord:
         """What is known of a session. Raises `UnknownSession`."""
-        names = ["name", "purpose", "created_at", "stopped"]
-        name, purpose, created_at, stopped, *hints = await self._redis.hmget(_key(session), [*names, *HINTS])
+        names = ["name", "purpose", "remark", "consent_version", "created_at", "stopped"]
+        told = await self._redis.hmget(_key(session), [*names, *HINTS])
+        name, purpose, remark, version, created_at, stopped, *hints = told
         if created_at is None:
             raise UnknownSession(session)
         return SessionRecord(
             id=session,
             name=name.decode(),
             purpose=purpose.decode(),
+            remark=(remark or b"").decode(),
+            consent=consent_to((version or b"").decode(), float(created_at)),
             created_at=float(created_at),
             stopped=stopped is not None,
             expires_in=max(0, await self._redis.pttl(_key(session))) / 1000,
@@ -261,5 +275,5 @@ class SessionStore(Published):
 
     async def erase(self, session: str) -> int:
         """Delete all that is known of a session; returns how many of its keys there were."""
-        suffixes = ("", *Codec, "snapshot", "events", "corrections", *UPLOADED)
+        suffixes = ("", *Codec, "snapshot", "events", "corrections", "looks", *UPLOADED)
         return int(await self._redis.delete(*(_key(session, suffix) for suffix in suffixes)))

@@ -9,6 +9,7 @@ from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from pipeline.logs import Form
+from pipeline.purposes import FORBIDDEN, Purpose
 
 
 class PageSettings(BaseSettings):
@@ -26,6 +27,7 @@ class PageSettings(BaseSettings):
         "local", description="who tells speakers apart, unless a session says otherwise"
     )
     retention: float = Field(86_400, gt=0, description="seconds without use after which a session is erased")
+    refused_purposes: list[Purpose] = Field(default=list(FORBIDDEN), description="purposes that are not taken")
     log_format: Form = Field("text", description="text, or json: an object a line, for what collects logs")
 
     def api_origin(self, scheme: str, host: str) -> str:

@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Final
 
 from deployments.analysis.files import CannotAnalyse, Outputs, Task, opened
+from deployments.facts import declared, facts
 from deployments.up import QUIET_WORKERS
+from pipeline.consent import CURRENT, consent_to
 from pipeline.exports import FORMATS
 from pipeline.job import Channels, Job, State
 from pipeline.session import Expected
@@ -34,6 +36,7 @@ class Asked:
     """What is said of the recordings, and what of them is wanted. `most_seconds`: longer ones are refused."""
 
     purpose: str
+    remark: str = ""
     formats: tuple[str, ...] = ("json",)
     at_least: int | None = None
     at_most: int | None = None
@@ -93,14 +96,15 @@ def timeline_of(source: Path | BinaryIO, models: Models, asked: Asked, on_progre
         return hear(sound, models.ears, models.head, how)
 
 
-def text_of(timeline: Timeline, extension: str, name: str, purpose: str) -> Iterator[str]:
+def text_of(timeline: Timeline, extension: str, name: str, asked: Asked) -> Iterator[str]:
     """A timeline in one of the formats of `WRITTEN`, piece by piece; `name`: the recording's."""
+    job = _job(asked)
     if extension == HTML:
         from ui.report import report
 
-        yield report(timeline, name, _facts(timeline, purpose))
+        yield report(timeline, name, _facts(timeline, job))
     else:
-        yield from FORMATS[extension].write(timeline, name)
+        yield from FORMATS[extension].write(timeline, name, declared(job))
 
 
 def attempt(task: Task, models: Models, asked: Asked, outputs: Outputs, on_progress: OnProgress) -> Outcome:
@@ -112,7 +116,7 @@ def attempt(task: Task, models: Models, asked: Asked, outputs: Outputs, on_progr
         with opened(task.source) as source:
             timeline = timeline_of(source, models, asked, on_progress)
         for extension in task.extensions:
-            text = text_of(timeline, extension, task.file_name, asked.purpose)
+            text = text_of(timeline, extension, task.file_name, asked)
             outputs.write(f"{task.name}.{extension}", (piece.encode() for piece in text))
     except UndecodableAudio as error:
         return Outcome(task.source, problem=_about(task, str(error)))
@@ -141,9 +145,14 @@ def _about(task: Task, sentence: str) -> str:
     return f"{task.label}: {sentence}"
 
 
-def _facts(timeline: Timeline, purpose: str) -> dict[str, str]:
-    """What stands in a report besides what was heard: as a server tells it, of a file that was never uploaded."""
-    from deployments.routes.recordings import facts
+def _job(asked: Asked) -> Job:
+    """What a server would know of a file that was never uploaded: whoever has it analysed now declares the consent."""
+    now = time.time()
+    consent = consent_to(CURRENT.version, now)
+    told = {"purpose": asked.purpose, "remark": asked.remark, "consent": consent}
+    return Job(id="", name="", state=State.DONE, created_at=now, **told)
 
-    job = Job(id="", name="", purpose=purpose, state=State.DONE, created_at=time.time())
+
+def _facts(timeline: Timeline, job: Job) -> dict[str, str]:
+    """What stands in a report besides what was heard, as a server tells it."""
     return {"Analysed" if name == "Uploaded" else name: fact for name, fact in facts(job, timeline).items()}

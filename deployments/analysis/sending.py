@@ -95,6 +95,7 @@ class _Sending:
         if keys:
             self._keep()
         said = {"purpose": asked.purpose, "consent": "true", "channels": asked.channels}
+        said |= {"remark": asked.remark} if asked.remark else {}
         said |= {"min_speakers": str(asked.at_least)} if asked.at_least else {}
         self._said = said | ({"max_speakers": str(asked.at_most)} if asked.at_most else {})
 

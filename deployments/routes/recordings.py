@@ -6,16 +6,17 @@ import asyncio
 import re
 import time
 from collections.abc import AsyncIterator, Iterator
-from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, HTTPException, Path, Query, Response
 from fastapi.responses import HTMLResponse, StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
 
+from deployments import erasing
+from deployments.facts import declared, facts
 from deployments.routes.access import IsOwner, MayLook, OwnerKey, TheContext, TheKey
 from deployments.routes.examples import JOB, REFUSALS, TIMELINES
-from deployments.routes.sessions import ViewerKey
+from deployments.routes.sessions import ViewerKey, WhoLooked
 from pipeline.exports import FORMATS, best_format
 from pipeline.job import Job, State, UnknownRecording
 from pipeline.jobs import JobStore
@@ -76,44 +77,58 @@ async def events(recording: str, role: Annotated[Role, MayLook], context: TheCon
     return StreamingResponse(stream, media_type="text/event-stream", headers={"Cache-Control": "no-store"})
 
 
-@router.get("/{recording}/timeline", dependencies=[MayLook], responses=TIMELINES, response_class=StreamingResponse)
+@router.get("/{recording}/timeline", responses=TIMELINES, response_class=StreamingResponse)
 async def timeline(
-    recording: str, context: TheContext, accept: Annotated[str, Header()] = "application/json"
+    recording: str,
+    role: Annotated[Role, MayLook],
+    context: TheContext,
+    accept: Annotated[str, Header()] = "application/json",
 ) -> StreamingResponse:
     """What was heard, corrections applied, in the format that `Accept` asks for; JSON where it leaves that open."""
     extension = best_format(accept)
     if extension is None:
         offered = ", ".join(one.media_type for one in FORMATS.values())
         raise HTTPException(406, f"A timeline comes as {offered}.")
-    return await _exported(recording, extension, context)
+    return await _exported(recording, extension, role, context)
 
 
-@router.get(
-    "/{recording}/timeline.{extension}", dependencies=[MayLook], responses=TIMELINES, response_class=StreamingResponse
-)
+@router.get("/{recording}/timeline.{extension}", responses=TIMELINES, response_class=StreamingResponse)
 async def timeline_as(
     recording: str,
     extension: Annotated[str, Path(description=", ".join(FORMATS), max_length=20)],
+    role: Annotated[Role, MayLook],
     context: TheContext,
 ) -> StreamingResponse:
     """The same, in the format of an extension."""
     if extension not in FORMATS:
         raise HTTPException(404, f"There is no timeline.{extension}; there are: {', '.join(FORMATS)}.")
-    return await _exported(recording, extension, context)
+    return await _exported(recording, extension, role, context)
 
 
-@router.get("/{recording}/report.html", dependencies=[MayLook], response_class=HTMLResponse)
-async def report(recording: str, context: TheContext) -> HTMLResponse:
+@router.get("/{recording}/report.html", response_class=HTMLResponse)
+async def report(recording: str, role: Annotated[Role, MayLook], context: TheContext) -> HTMLResponse:
     """What was heard as a page with plots that opens without a network."""
     job, known = await _heard(recording, context)
     text = await context.aside(_report, job, known)
+    await context.store.looks.note(recording, role, "report")
     headers = {"Content-Disposition": f'attachment; filename="{_file_name(job)}.html"'}
     return HTMLResponse(text, headers=headers)
 
 
-@router.get("/{recording}/audio", dependencies=[MayLook], response_class=StreamingResponse)
+@router.get("/{recording}/looks", dependencies=[IsOwner])
+async def looks(recording: str, context: TheContext) -> WhoLooked:
+    """Who has looked at what was heard, or listened, and when; how far a recording is does not count."""
+    found = await context.store.looks.of(recording)
+    owner = {"who": "owner"}
+    return WhoLooked(looks=[one.model_copy(update=owner if one.who == "recorder" else {}) for one in found])
+
+
+@router.get("/{recording}/audio", response_class=StreamingResponse)
 async def audio(
-    recording: str, context: TheContext, wanted: Annotated[str | None, Header(alias="Range")] = None
+    recording: str,
+    role: Annotated[Role, MayLook],
+    context: TheContext,
+    wanted: Annotated[str | None, Header(alias="Range")] = None,
 ) -> Response:
     """The sound as it was uploaded, where it was to be kept; a part of it where a single `Range` is asked for."""
     job = await context.inbox.jobs.job(recording)
@@ -125,6 +140,7 @@ async def audio(
     except FileNotFoundError as error:
         raise gone from error
     start, end, status = _part(wanted, size)
+    await context.store.looks.note(recording, role, "audio")
     headers = {"Accept-Ranges": "bytes", "Content-Length": str(end - start), "Cache-Control": "no-store"}
     if status == 206:
         headers["Content-Range"] = f"bytes {start}-{end - 1}/{size}"
@@ -179,8 +195,7 @@ async def renew_viewer_key(recording: str, context: TheContext) -> ViewerKey:
 @router.delete("/{recording}", dependencies=[IsOwner])
 async def erase(recording: str, context: TheContext) -> dict[str, str]:
     """Erase the sound, the timeline and the job, now."""
-    await context.inbox.erase(recording)
-    await context.pool.actor(recording).drop.remote(recording)
+    await erasing.erase(recording, context)
     return {"erased": recording, "detail": "The sound, the timeline and the job of this recording are gone."}
 
 
@@ -226,12 +241,13 @@ async def _heard(recording: str, context: Any) -> tuple[Job, Timeline]:
     return job, await context.store.timeline(recording, context.aside)
 
 
-async def _exported(recording: str, extension: str, context: Any) -> StreamingResponse:
+async def _exported(recording: str, extension: str, role: Role, context: Any) -> StreamingResponse:
     job, known = await _heard(recording, context)
+    await context.store.looks.note(recording, role, "timeline" if extension == "json" else "export")
     form = FORMATS[extension]
     headers = {"Content-Disposition": f'attachment; filename="{_file_name(job)}.{extension}"', "Vary": "Accept"}
     return StreamingResponse(
-        _written(form.write(known, job.name), context), media_type=form.media_type, headers=headers
+        _written(form.write(known, job.name, declared(job)), context), media_type=form.media_type, headers=headers
     )
 
 
@@ -245,19 +261,6 @@ def _report(job: Job, known: Timeline) -> str:
     from ui.report import report  # Bokeh: half a second, and only whoever wants a report needs it
 
     return report(known, job.name, facts(job, known))
-
-
-def facts(job: Job, known: Timeline) -> dict[str, str]:
-    """What stands in a report besides what was heard."""
-    uploaded = datetime.fromtimestamp(job.created_at, UTC)
-    models = sorted({reading.model for reading in known.readings})
-    told = {
-        "Purpose": job.purpose,
-        "Uploaded": f"{uploaded:%-d %B %Y, %H:%M} UTC",
-        "Length": f"{int(known.heard_until // 60)}:{int(known.heard_until % 60):02d}",
-        "Emotion model": ", ".join(models),
-    }
-    return {name: fact for name, fact in told.items() if fact}
 
 
 def _file_name(job: Job) -> str:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator
+from math import inf
 from typing import Annotated
 
 from fastapi import APIRouter, Header, HTTPException, Path
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, Field
 
+from deployments import erasing
 from deployments.routes.access import AsRecorder, AsViewer, TheContext, TheKey
 from deployments.routes.callers import REFUSALS, OpensSession
-from pipeline.session import SessionRecord, SessionRequest, UnknownSession
+from pipeline.looks import AGAIN, Look
+from pipeline.purposes import permit
+from pipeline.session import Role, SessionRecord, SessionRequest, UnknownSession
 from pipeline.store import SessionStore
 from pipeline.timeline import CHUNK_SECONDS, EMOTIONS, ChunkSpeaker, EmotionReading, Turn, Word
 
@@ -48,15 +53,22 @@ class SessionTimeline(BaseModel):
     words: list[Word] = Field(description="the transcript, where the diariser gives one")
 
 
+class WhoLooked(BaseModel):
+    """Who has looked, and at what; the newest first."""
+
+    looks: list[Look]
+
+
 @router.post("", status_code=201, responses=REFUSALS)
 async def create(request: SessionRequest, context: TheContext, caller: OpensSession) -> SessionCreated:
     """Open a session, once everyone who will be heard has agreed.
 
-    422 and 404 for enrolled voices whose keys are wrong, or which are not there.
+    422 for a purpose that is refused here, 422 and 404 for enrolled voices whose keys are wrong, or which are gone.
     """
     if context.full:
         raise HTTPException(503, "All places are taken; try again in half a minute.", {"Retry-After": "30"})
     try:
+        permit(request.purpose, context.settings.refused_purposes)
         async with context.gate.guarded(caller.address):  # the keys of voices
             session = await context.store.create(request, caller.api_key)
     except ValueError as error:
@@ -69,27 +81,39 @@ async def create(request: SessionRequest, context: TheContext, caller: OpensSess
     )
 
 
-@router.get("/{session}", dependencies=[AsViewer])
-async def timeline(session: str, context: TheContext) -> SessionTimeline:
+@router.get("/{session}")
+async def timeline(session: str, role: Annotated[Role, AsViewer], context: TheContext) -> SessionTimeline:
     """The timeline so far."""
     known = await context.store.timeline(session)
-    return SessionTimeline(session=await context.store.record(session), **known.document())
+    told = SessionTimeline(session=await context.store.record(session), **known.document())
+    await context.store.looks.note(session, role, "timeline")
+    return told
 
 
-@router.get("/{session}/chunks/{number}", dependencies=[AsViewer])
-async def chunk(session: str, number: ChunkNumber, context: TheContext) -> dict[str, ChunkSpeaker]:
+@router.get("/{session}/chunks/{number}")
+async def chunk(
+    session: str, number: ChunkNumber, role: Annotated[Role, AsViewer], context: TheContext
+) -> dict[str, ChunkSpeaker]:
     """The integrated JSON of one 30 s chunk, by speaker, with all corrections known by now."""
     known = await context.store.timeline(session)
     begins, closes = number * CHUNK_SECONDS, (number + 1) * CHUNK_SECONDS
     if known.heard_until < (begins + 1e-3 if known.ended else closes):
         heard = f"{known.heard_until:.1f} s {'were' if known.ended else 'are'} heard"
         raise HTTPException(404, f"Chunk {number} closes at {closes:.0f} s; so far {heard}.")
+    await context.store.looks.note(session, role, "timeline")
     return known.chunk(number)
 
 
-@router.get("/{session}/events", dependencies=[AsViewer])
+@router.get("/{session}/looks", dependencies=[AsRecorder])
+async def looks(session: str, context: TheContext) -> WhoLooked:
+    """Who has looked at the session, when and at what, as far as keys tell: a viewer key may be many people's."""
+    return WhoLooked(looks=await context.store.looks.of(session))
+
+
+@router.get("/{session}/events")
 async def events(
     session: str,
+    role: Annotated[Role, AsViewer],
     context: TheContext,
     key: TheKey,
     last_event_id: Annotated[str, Header(pattern=r"^\d{1,15}(-\d{1,15})?$")] = "0",
@@ -98,7 +122,7 @@ async def events(
 
     It ends where the key that it was opened with is replaced.
     """
-    stream = _server_sent(context.store, session, key, last_event_id)
+    stream = _server_sent(context.store, session, key, role, last_event_id)
     return StreamingResponse(stream, media_type="text/event-stream", headers={"Cache-Control": "no-store"})
 
 
@@ -111,16 +135,19 @@ async def renew_viewer_key(session: str, context: TheContext) -> ViewerKey:
 @router.delete("/{session}", dependencies=[AsRecorder])
 async def erase(session: str, context: TheContext) -> dict[str, str]:
     """Erase everything that is known of a session, now."""
-    await context.store.erase(session)
-    await context.pool.actor(session).drop.remote(session)
+    await erasing.erase(session, context)
     return {"erased": session, "detail": "The sound, the events and the timeline of this session are gone."}
 
 
-async def _server_sent(store: SessionStore, session: str, key: str, after: str) -> AsyncIterator[str]:
+async def _server_sent(store: SessionStore, session: str, key: str, role: Role, after: str) -> AsyncIterator[str]:
+    noted_at = -inf
     try:
         async for batch in store.follow(session, after):
             if await store.role(session, key) is None:
                 return
+            if time.monotonic() - noted_at > AGAIN:
+                noted_at = time.monotonic()
+                await store.looks.note(session, role, "events")
             for entry, event in batch:
                 yield f"id: {entry}\nevent: {event.type}\ndata: {event.model_dump_json()}\n\n"
             if not batch:

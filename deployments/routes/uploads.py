@@ -26,6 +26,7 @@ from pipeline.job import Job, OtherUpload, RecordingRequest, StillArriving, Supe
 from pipeline.jobs import ABSENT
 from pipeline.logs import about, why
 from pipeline.media.undecodable import Reason, UndecodableAudio
+from pipeline.purposes import RefusedPurpose, permit
 from pipeline.webhooks import WebhookRefused, check_url
 
 BLOCK: Final = 2**20  # bytes that are written at once
@@ -247,11 +248,14 @@ def _understood(fields: dict[str, str], context: Context) -> RecordingRequest:
         asked = RecordingRequest.model_validate(
             said | {"consent": said.get("consent", "").lower() in ("true", "1", "on")}
         )
+        permit(asked.purpose, context.settings.refused_purposes)
         if asked.webhook:
             check_url(asked.webhook, context.settings.webhook_private)
     except ValidationError as error:
         mistakes = (f"{'.'.join(map(str, one['loc']))}: {one['msg']}".lstrip(": ") for one in error.errors())
         raise HTTPException(422, "; ".join(mistakes)) from error
+    except RefusedPurpose as error:
+        raise HTTPException(422, str(error)) from error
     except WebhookRefused as error:
         raise HTTPException(422, f"webhook: {error}") from error
     if not asked.consent:

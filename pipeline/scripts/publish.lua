@@ -1,5 +1,5 @@
 -- Appends the events of one step, unless that step or a later one was published before.
--- KEYS: session, events, corrections. ARGV: step, milliseconds to live, how many corrections the events follow from
+-- KEYS: session, events, corrections, looks, which live as long as what they are of. ARGV: step, milliseconds to live, how many corrections the events follow from
 -- (empty: whatever there are), seconds of the session where this is its end (empty: it is not), one event after another.
 local session, events = KEYS[1], KEYS[2]
 if redis.call('EXISTS', session) == 0 then return 'unknown' end
