@@ -66,6 +66,16 @@ def offers(refused: Collection[Purpose]) -> list[Offer]:
     return [Offer(name=one, means=one.means, refused=_because(one) if one in refused else "") for one in Purpose]
 
 
+def not_offered(refused: Collection[Purpose]) -> str:
+    """What the page says of those that it does not offer; empty where it offers all."""
+    names = [one.value for one in Purpose if one in refused]
+    if not names:
+        return ""
+    listed = " and ".join([", ".join(names[:-1]), names[-1]] if names[1:] else names)
+    law = f" {AI_ACT[0].upper()}{AI_ACT[1:]}." if set(FORBIDDEN) & set(refused) else ""
+    return f"Not offered here: {listed}.{law}"
+
+
 def _because(purpose: Purpose) -> str:
     decided = "Whoever runs this service does not take it"
     return f"{decided}: {AI_ACT}." if purpose in FORBIDDEN else f"{decided}; ask them why."

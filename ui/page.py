@@ -14,12 +14,15 @@ from bokeh.layouts import column
 from pydantic import ValidationError, validate_call
 from redis.exceptions import RedisError
 
+from pipeline.consent import CURRENT
 from pipeline.keys import digest
 from pipeline.logs import why
-from pipeline.session import PURPOSES, Role, UnknownSession
+from pipeline.purposes import not_offered, offers
+from pipeline.session import Role, UnknownSession
 from pipeline.timeline import Timeline, Turn
 from ui.bridge import Bridge
 from ui.feed import Changes, Feed, Hub
+from ui.looking import Looking
 from ui.palette import DARK, LIGHT
 from ui.shares import in_a_sentence, people, whole_cards
 from ui.summary import Card, beside, cards, read_aloud, sentence
@@ -50,6 +53,7 @@ class Page:
         self.map = column(self.moods.figure, name="moods", sizing_mode="stretch_width")
         self.feed: Feed | None = None
         self.role: Role | None = None
+        self.looking = Looking(hub.store.looks)
         self.refusal = ""  # why the session is not shown: "unknown" or "denied"
         self._shown_by = ""  # the digest of the key that a viewer has come with
         self.selected: int | None = None
@@ -83,7 +87,9 @@ class Page:
             api_url=settings.api_url,
             api_port=settings.port,
             api_keys=settings.require_api_keys,
-            purposes=PURPOSES,
+            purposes=[offer for offer in offers(settings.refused_purposes) if not offer.refused],
+            not_offered=not_offered(settings.refused_purposes),
+            wording=CURRENT,
         )
         # Bokeh listens for those events alone that a model has when it joins the document.
         self.ribbons.figure.on_event(Tap, self._tapped)
@@ -135,6 +141,7 @@ class Page:
                 self._shown_by = digest(key)
                 if self.role is Role.VIEWER:
                     self.feed.viewer = self._shown_by  # which is what was found right now
+                self.looking.at(session, self.role)
         self._changed(Changes(rewritten=True))
         self._answer(number, "opened")
 
@@ -187,8 +194,9 @@ class Page:
         if feed is None or feed.record is None:
             self._answer(number, "trouble", message="There is nothing to download yet.")
             return
+        await self.hub.store.looks.note(feed.session, self.role or Role.VIEWER, "export")
         body = {
-            "session": feed.record.model_dump(include={"id", "name", "purpose", "created_at"}),
+            "session": feed.record.model_dump(include={"id", "name", "purpose", "remark", "consent", "created_at"}),
             "note": "Readings say how someone sounds, not how they feel.",
             **feed.timeline.document(),
         }
@@ -278,6 +286,8 @@ class Page:
             "role": self.role,
             "name": record.name if record else "",
             "purpose": record.purpose if record else "",
+            "remark": record.remark if record else "",
+            "wording": record.consent.version if record and record.consent else "",
             "agreedAt": record.created_at if record else None,
             "diariser": (record and record.diariser) or self.hub.settings.diariser,
             "stopped": bool(record and record.stopped) or feed.timeline.ended,
@@ -333,6 +343,7 @@ class Page:
     def _close_feed(self) -> None:
         if self.feed is not None:
             self.hub.leave(self.feed, self._changed)
+        self.looking.end()
         self.feed, self.role, self.selected, self.turn = None, None, None, None
 
     def _leave(self, _context: object) -> None:

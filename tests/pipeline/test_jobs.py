@@ -126,7 +126,7 @@ async def test_keys_open_what_they_should_and_are_not_kept(jobs: JobStore, redis
 async def test_what_is_there_is_not_taken_in_over(jobs: JobStore, redis: Any) -> None:
     first = await create(jobs, key="mine")
     listed_before = await redis.zrange(owner_key(digest("mine")), 0, -1, withscores=True)
-    request = RecordingRequest(purpose="another", consent=True)
+    request = RecordingRequest(purpose="therapy", consent=True)
     with pytest.raises(Superseded):
         await jobs.create(ONE, request, UPLOAD, "mine", "v", "s")
     assert await jobs.job(ONE) == first

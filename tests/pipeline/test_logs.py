@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,7 +19,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 
 from pipeline.blobs import BlobTrouble
-from pipeline.logs import Form, Formatter, about, trace, why
+from pipeline.logs import Form, Formatter, about, strike_out, trace, why
 from tests.service import ROOT, free_port
 
 SECRET = "a-secret-that-nobody-may-read"
@@ -186,3 +187,22 @@ def test_an_error_that_nobody_asks_about_is_told_so_too() -> None:
     assert "in wrong" in line["error"]
     assert SECRET not in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_an_id_is_struck_out_of_files_that_are_being_written(tmp_path: Path) -> None:
+    gone, other = "0123456789abcdef", "fedcba9876543210"
+    folder = tmp_path / "logs" / "serve"
+    folder.mkdir(parents=True)
+    log, empty = folder / "replica.log", folder / "empty.log"
+    empty.touch()
+    (tmp_path / "logs" / "latest").symlink_to(tmp_path)
+    (tmp_path / "kept").write_text(gone)
+    with log.open("a") as writing:
+        writing.write(f'{{"session": "{gone}"}}\n{{"session": "{other}"}}\n{gone}{gone}\n')
+        writing.flush()
+        assert strike_out(gone, tmp_path / "logs") == 3
+        writing.write("and on\n")
+    dashes = "-" * 16
+    assert log.read_text() == f'{{"session": "{dashes}"}}\n{{"session": "{other}"}}\n{dashes}{dashes}\nand on\n'
+    assert (tmp_path / "kept").read_text() == gone, "what a link leads to is no log"
+    assert strike_out(other, log) == 1

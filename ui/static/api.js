@@ -30,9 +30,9 @@ export function audioUrl(id) {
 }
 
 /** Open a session as it was declared: {id, recorder_key, viewer_key}. Throws a `Refusal`. */
-export const open = ({purpose, consent, name, people}) =>
+export const open = ({people, ...declared}) =>
   json("sessions", {
-    method: "POST", body: {purpose, consent, name, min_speakers: people, max_speakers: people}, headers: withApiKey(),
+    method: "POST", body: {...declared, min_speakers: people, max_speakers: people}, headers: withApiKey(),
   })
 
 /** The header of what costs something. */
@@ -70,6 +70,11 @@ export const cancel = (id, key) => json(`${place(id)}/cancel`, {method: "POST", 
 export const retry = (id, key) => json(`${place(id)}/retry`, {method: "POST", key})
 
 export const erase = (id, key) => json(place(id), {method: "DELETE", key})
+
+export const eraseSession = (id, key) => json(`sessions/${encodeURIComponent(id)}`, {method: "DELETE", key})
+
+/** Who has looked, the newest first: {looks}. @param {"sessions"|"recordings"} kind */
+export const looks = (kind, id, key) => json(`${kind}/${encodeURIComponent(id)}/looks`, {key})
 
 /**
  * A file of a recording as a `Blob`: a timeline, the report, the sound.

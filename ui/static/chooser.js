@@ -52,11 +52,11 @@ export function wire(act) {
 
 const carriesFiles = ({dataTransfer}) => [...(dataTransfer?.types ?? [])].includes("Files")
 
-function declared({purpose, consent, name, people}, files) {
+function declared({people, name, ...said}, files) {
   const {keep_audio: keep, channels} = options()
   const counted = channels === "mix" ? people : null // each channel is one person: nobody has to be told apart
   return {
-    purpose, consent, name: files.length === 1 ? name.trim() : "", min_speakers: counted, max_speakers: counted, channels,
+    ...said, name: files.length === 1 ? name.trim() : "", min_speakers: counted, max_speakers: counted, channels,
     keep_audio: keep,
   }
 }

@@ -15,7 +15,9 @@ const STATES = {
 
 /** Purpose, consent and name as declared so far, and how many people will talk. */
 export const declaration = () => ({
-  purpose: $("purpose").value, consent: $("agreed").checked, name: $("name").value, people: Number($("talkers").value) || null,
+  purpose: $("purpose").value, remark: $("remark").value.trim(), name: $("name").value,
+  consent: $("agreed").checked, consent_version: $("agreed").dataset.version,
+  people: Number($("talkers").value) || null,
 })
 
 /** Whether the server asks for an API key, and there is none. */
@@ -221,22 +223,24 @@ export function showLevel(level) {
 
 export function showFacts(session, job) {
   const known = Boolean(session.purpose) && session.state !== "erased"
-  const elsewhere = session.diariser === "google" ? say.GOOGLE : ""
-  write($("elsewhere"), elsewhere)
+  const elsewhere = session.diariser === "google" ? $("elsewhere").textContent : ""
   $("elsewhere").hidden = !elsewhere
+  write($("remark-need"), $("purpose").value === "other" ? "that tells what it is" : "if you like")
   $("setup").hidden = session.state !== "ready"
   $("consent").hidden = !known && session.state !== "ready"
   $("facts").hidden = !known
-  $("erase").hidden = session.role !== "recorder"
+  $("erase").hidden = $("looks").hidden = session.role !== "recorder"
   if (!known) return
   const at = new Date(session.agreedAt * 1000)
   const today = at.toDateString() === new Date().toDateString()
   const when = at.toLocaleString([], {...(today ? {} : {dateStyle: "medium"}), timeStyle: "short"})
   const purpose = session.purpose.charAt(0).toUpperCase() + session.purpose.slice(1)
+  const why = session.remark ? `${purpose}: ${session.remark}` : purpose
+  const wording = session.wording ? ` (wording ${session.wording})` : ""
   const left = typeof session.expiresIn === "number" ? say.duration(session.expiresIn) : ""
   const live = `The sound is erased when the recording is finished, at the latest ten minutes after the recorder has gone`
   const fate = job ? `${say.fate(job)}${left && ` Everything is erased in ${left}.`}` : `${live}; results in ${left}.`
-  const agreed = `${purpose} · everyone agreed ${today ? "at" : "on"} ${when}.`
+  const agreed = `${why} · everyone agreed ${today ? "at" : "on"} ${when}${wording}.`
   write($("facts-text"), [agreed, fate, elsewhere].filter(Boolean).join(" "))
 }
 

@@ -61,10 +61,10 @@ export class Opened extends EventTarget {
     if (this.state === "none") return session
     if (this.state === "away") return this.mine.uploaded ? {...session, state: "away"} : session
     if (this.state !== "known") return {...session, state: "loading"}
-    const {state, name, purpose, created_at: agreedAt, expires_in: expiresIn} = this.job
+    const {state, name, purpose, remark, consent, created_at: agreedAt, expires_in: expiresIn} = this.job
     const role = this.mine.recorderKey ? "recorder" : "viewer"
     const shown = {running: "hearing", done: "loading"}[state] ?? state
-    return {...session, state: shown, name, purpose, agreedAt, expiresIn, role}
+    return {...session, state: shown, name, purpose, remark, wording: consent?.version, agreedAt, expiresIn, role}
   }
 
   become(state) {

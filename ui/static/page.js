@@ -5,6 +5,7 @@ import * as chooser from "./chooser.js"
 import * as controls from "./controls.js"
 import * as downloads from "./downloads.js"
 import * as keys from "./keys.js"
+import * as looks from "./looks.js"
 import {Library} from "./library.js"
 import {Link} from "./link.js"
 import {permitted} from "./microphone.js"
@@ -86,6 +87,7 @@ function arrive() {
   if (next?.session === mine?.session) return undefined
   mine = next
   opened.close()
+  looks.close()
   player.close()
   session = {state: mine ? "loading" : "ready"}
   cards = []
@@ -175,7 +177,11 @@ async function askOpened(what) {
 }
 
 async function erase() {
-  if (!opened.job) return ask("erase")
+  if (!opened.job) {
+    // The service forgets it in more places; where it does not answer, the store forgets it at least.
+    await api.eraseSession(mine.session, mine.recorderKey).catch(() => {})
+    return ask("erase")
+  }
   if (!(await askOpened("erase"))) return undefined
   keys.forget(mine.session)
   return player.close()
@@ -232,10 +238,7 @@ function drawPeople() {
 }
 
 /** What keeps anything from being recorded or uploaded. */
-function missing() {
-  const {purpose, consent} = controls.declaration()
-  return say.missing(purpose, consent, controls.lacksApiKey())
-}
+const missing = () => say.missing(controls.declaration(), controls.lacksApiKey())
 
 const choosing = {
   declaration: controls.declaration,
@@ -362,6 +365,7 @@ controls.wire({
 })
 shelf.wire({library, uploads, open: travel})
 downloads.wire()
+looks.wire(() => ({...mine, recording: Boolean(opened.job)}))
 playbar.wire(player, {seek})
 transcript.wire(seek)
 chooser.wire(choosing)

@@ -46,9 +46,10 @@ export const OVERFLOW =
   "The server has been away for ten minutes: what is said now is not kept. Everything before will still be sent."
 
 /** What stands in the way of a recording before it starts; empty when nothing does. */
-export function missing(purpose, agreed, keyWanted = false) {
+export function missing({purpose, remark, consent: agreed}, keyWanted = false) {
   if (!purpose && !agreed) return "First choose a purpose and confirm that everyone has agreed."
   if (!purpose) return "First choose a purpose."
+  if (purpose === "other" && !remark) return "First tell in the remark what the purpose is."
   if (!agreed) return "First confirm that everyone who will be heard has agreed."
   if (keyWanted) return "First enter the API key that this server asks for."
   return ""
@@ -104,11 +105,31 @@ export const probabilitiesPlot = (whole) =>
 export const moodsPlot = (whole) =>
   `Each person's voice between unpleasant and pleasant, calm and excited${whole ? `: its middle and spread ${OVER_ALL}` : ""}.`
 
-/** Another company hears it. */
-export const GOOGLE = "Sound is sent to Google to tell the speakers apart."
-
 /** Why a session is not shown; empty when it is. */
 export const refusal = (state, uploaded) => (state === "erased" && uploaded ? ERASED_RECORDING : SESSION[state] ?? "")
+
+// Who looked
+
+export const ASKING_FOR_LOOKS = "Asking …"
+export const NOBODY_LOOKED = "Nobody has looked yet."
+export const LOOKS_ARE_JOINED =
+  "Looks less than ten minutes apart are told as one. Who holds a key is not known, and no addresses are kept."
+const KEYS = {recorder: "Your key", owner: "Your key", viewer: "Viewer link"}
+const SEEN = {
+  page: "this page", timeline: "the timeline", events: "the events as they came", audio: "the sound", report: "the report",
+  export: "a download",
+}
+
+export const look = (who, what) => `${KEYS[who] ?? who}: ${SEEN[what] ?? what}`
+
+/** From when to when, Unix seconds. */
+export function span(since, until) {
+  const [from, to] = [since, until].map((at) => new Date(at * 1000))
+  const time = (at) => at.toLocaleTimeString([], {timeStyle: "short"})
+  const today = from.toDateString() === new Date().toDateString()
+  const day = today ? "" : `${from.toLocaleDateString([], {dateStyle: "medium"})}, `
+  return `${day}${time(from)}${time(from) === time(to) ? "" : ` to ${time(to)}`}`
+}
 
 // Uploaded recordings
 
