@@ -51,6 +51,11 @@ def assert_alike(mine: Any, theirs: Any, where: str = "") -> None:
         assert mine == theirs, where
 
 
+def heard_in(timeline: Json) -> Json:
+    """What was heard, without what was declared, of which every upload has its own."""
+    return {name: value for name, value in timeline.items() if name != "declared"}
+
+
 class Client(httpx.AsyncClient):
     """A client whose paths begin at a recording; an empty one is the recording's own."""
 

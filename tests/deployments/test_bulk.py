@@ -21,7 +21,7 @@ from deployments.analysis.files import is_many
 from tests.deployments.test_analyse import DECLARED, analyse, start
 from tests.service import ROOT
 from tests.talkers import write_wav
-from tests.uploads import assert_alike
+from tests.uploads import assert_alike, heard_in
 
 # A recording that ends the process that hears it, as a fault in a decoder would.
 DEADLY = """
@@ -104,13 +104,13 @@ def test_a_folder_is_heard_as_its_files_are_alone_and_gone_on_with(
     assert "2 recordings analysed" in said
     assert "deep/page.mp3 is not audio that can be decoded: it is a web page" in said.strip().splitlines()[-1]
     assert written(tmp_path) == {"one.json", "deep/two.json"}
-    assert_alike(json.loads((tmp_path / "one.json").read_bytes()), json.loads(heard_here))
+    assert_alike(heard_in(json.loads((tmp_path / "one.json").read_bytes())), heard_in(json.loads(heard_here)))
     kept = (tmp_path / "deep" / "two.json").stat().st_mtime_ns
     (tmp_path / "one.json").unlink()
     said = analyse(folder, *DECLARED, "--output", tmp_path, status=1)
     assert "1 recording analysed" in said
     assert "1 recording skipped" in said
-    assert_alike(json.loads((tmp_path / "one.json").read_bytes()), json.loads(heard_here))
+    assert_alike(heard_in(json.loads((tmp_path / "one.json").read_bytes())), heard_in(json.loads(heard_here)))
     assert (tmp_path / "deep" / "two.json").stat().st_mtime_ns == kept
 
 
@@ -121,7 +121,7 @@ def test_a_bucket_is_heard_into_a_bucket(folder: Path, heard_here: bytes, bucket
     said = analyse("s3://talks/raw", *DECLARED, "--output", "s3://talks/heard", status=1)
     assert "s3://talks/raw/deep/page.mp3 is not audio" in said
     assert set(bucket.find("talks/heard")) == {"talks/heard/one.json", "talks/heard/deep/two.json"}
-    assert_alike(json.loads(bucket.cat_file("talks/heard/one.json")), json.loads(heard_here))
+    assert_alike(heard_in(json.loads(bucket.cat_file("talks/heard/one.json"))), heard_in(json.loads(heard_here)))
     said = analyse("s3://talks/raw/one.wav", "s3://talks/raw", *DECLARED, "--output", "s3://talks/heard", status=1)
     assert "2 recordings skipped" in said
 

@@ -61,7 +61,7 @@ async def conversation(service: Service, sound: Pcm, secret: dict[str, str], fol
     voice = await add_voice(service.api, alone(folder, LOW, 12), secret["voice"])
     secret["voice key"] = voice["key"]
     voices = [{"id": voice["id"], "key": voice["key"]}]
-    session = await open_session(service.api, secret["purpose"], secret["name"], voices=voices)
+    session = await open_session(service.api, "research", secret["name"], remark=secret["remark"], voices=voices)
     await record(service.api, sound, pace=0, session=session)
     headers = {"Authorization": f"Bearer {session.recorder_key}"}
     async with httpx.AsyncClient(base_url=f"{service.api}/v1/sessions/{session.id}", headers=headers) as http:
@@ -97,7 +97,7 @@ async def test_logs_can_be_read_and_tell_nothing_of_anybody(
     service: Service, small_conversation: tuple[Pcm, Any], tmp_path: Path
 ) -> None:
     sound = small_conversation[0]
-    kinds = ("purpose", "name", "voice", "speaker", "wrong key", "typed", "file", "token")
+    kinds = ("remark", "name", "voice", "speaker", "wrong key", "typed", "file", "token")
     secret = {kind: f"{kind.replace(' ', '-')}-{secrets.token_hex(8)}" for kind in kinds}
     session = await conversation(service, sound, secret, tmp_path)
     broken = await mistakes(service, secret)

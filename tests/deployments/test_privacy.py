@@ -1,0 +1,210 @@
+"""What is left of a conversation and of a recording: nothing without an end, and nothing once it is erased."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from deployments import erasing
+from deployments.client import Session, add_voice, open_session
+from pipeline.consent import CURRENT
+from pipeline.timeline import SAMPLE_RATE
+from tests.deployments.test_speakers import alone
+from tests.service import ROOT, Service, record
+from tests.talkers import LOW
+from tests.uploads import SAID, Uploaded, sound_of, upload, wav_of
+
+NEVER_EXPIRE = set(re.findall(r"^\| `([^`]+)` \|.*\| never:", (ROOT / "PRIVACY.md").read_text(), re.MULTILINE))
+LONGEST = 31 * 86_400 + 60  # s that anything may be kept: what waits to be heard, and a minute
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A conversation, a recording with its sound, and a voice, as a service has them."""
+
+    service: Service
+    session: Session
+    recording: Uploaded
+    voice: str
+
+
+@pytest.fixture(scope="module")
+def kept(service: Service, small_conversation: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kept]:
+    async def heard() -> Kept:
+        sound = small_conversation[0][: 8 * SAMPLE_RATE]
+        voice = await add_voice(service.api, alone(tmp_path_factory.mktemp("voice"), LOW, 12), "Anna")
+        voices = [{"id": voice["id"], "key": voice["key"]}]
+        session = await open_session(service.api, "research", "a talk", remark="a test", voices=voices)
+        await record(service.api, sound, pace=0, session=session)
+        said = SAID | {"keep_audio": "true", "remark": "a test", "webhook": "https://receiver.invalid/hook"}
+        recording = await upload(service.api, wav_of(sound), idempotency=f"a recording of {time.time()}", said=said)
+        await recording.heard()
+        await session.get()
+        async with as_recorder(session) as http:
+            assert (await http.patch("/speakers/1", json={"name": "Anna"})).status_code == 200
+        return Kept(service, session, recording, voice["id"])
+
+    kept = asyncio.run(heard())
+    yield kept
+    with service.redis() as redis:
+        redis.delete(f"tonetrack:voice:{{{kept.voice}}}")
+
+
+def as_recorder(session: Session, key: str | None = None) -> httpx.AsyncClient:
+    headers = {"Authorization": f"Bearer {key or session.recorder_key}"}
+    return httpx.AsyncClient(base_url=f"{session.api}/v1/sessions/{session.id}", headers=headers, timeout=60)
+
+
+def lasting(service: Service) -> dict[str, float]:
+    """Seconds until each key of Redis expires; -1 for those that never do."""
+    with service.redis() as redis:
+        left = {key.decode(): redis.pttl(key) for key in redis.scan_iter()}
+    return {key: milliseconds / 1000 if milliseconds > 0 else milliseconds for key, milliseconds in left.items()}
+
+
+def mentions(service: Service, identity: str) -> list[str]:
+    """Wherever an id stands: keys of Redis and their values, files of the sound, lines of the logs."""
+    wanted, found = identity.encode(), []
+    with service.redis() as redis:
+        for key in redis.scan_iter():
+            if wanted in key or wanted in (redis.dump(key) or b"") or wanted in repr(value(redis, key)).encode():
+                found.append(key.decode())
+    found += [str(path) for path in sound_of(identity)]
+    found += [name for name, text in service.logs().items() if identity in text]
+    return found
+
+
+def value(redis: Any, key: bytes) -> Any:
+    """What is in a key, whatever it is."""
+    match redis.type(key):
+        case b"hash":
+            return redis.hgetall(key)
+        case b"list":
+            return redis.lrange(key, 0, -1)
+        case b"zset":
+            return redis.zrange(key, 0, -1)
+        case b"set":
+            return redis.smembers(key)
+        case b"stream":
+            return redis.xrange(key)
+        case _:
+            return redis.get(key)
+
+
+async def test_everything_has_an_end(kept: Kept) -> None:
+    left = lasting(kept.service)
+    assert f"tonetrack:voice:{{{kept.voice}}}" in left
+    assert {f"tonetrack:{{{kept.session.id}}}:{part}" for part in ("events", "looks")} <= set(left)
+    without_end = {key for key, seconds in left.items() if seconds == -1}
+    assert NEVER_EXPIRE, "PRIVACY.md names what never expires"
+    assert without_end <= NEVER_EXPIRE, without_end - NEVER_EXPIRE
+    assert max(left.values()) <= LONGEST
+    gone = {"audio", "webm", "snapshot", "notes"} & {key.rpartition(":")[2] for key in left if kept.session.id in key}
+    assert not gone, "the sound of a conversation goes with its end"
+    folders = [path for path in Path(tempfile.gettempdir()).glob("tonetrack-sound-*/recordings/*") if path.is_file()]
+    mine = [path for path in folders if path.name == kept.recording.id]
+    assert mine, "its sound was to be kept"
+    with kept.service.redis() as redis:
+        erased_at = redis.zscore("tonetrack:jobs:blobs", kept.recording.id)
+    assert time.time() < erased_at <= time.time() + 86_400
+
+
+async def test_the_record_says_why_and_what_was_agreed_to(kept: Kept) -> None:
+    told = (await kept.session.get())["session"]
+    job = await kept.recording.job()
+    exported = (await kept.recording.get("/timeline.json")).json()["declared"]
+    for known in (told, job, exported):
+        assert (known["purpose"], known["remark"]) == ("research", "a test")
+        assert (known["consent"]["version"], known["consent"]["statement"]) == (CURRENT.version, CURRENT.statement)
+    assert told["consent"]["agreed_at"] == told["created_at"]
+    assert job["consent"] == exported["consent"]
+    report = (await kept.recording.get("/report.html")).text
+    assert f"{CURRENT.statement} Declared on" in report
+    assert f"(wording {CURRENT.version})" in report
+    assert "research: a test" in report
+
+
+async def test_looks_are_told_to_whoever_recorded_and_to_nobody_else(kept: Kept) -> None:
+    session = kept.session
+    for _ in range(5):
+        await session.get()
+        await session.get("/chunks/0")
+        assert [event async for _, event in session.events()]
+    async with as_recorder(session, session.viewer_key) as http:
+        assert (await http.get("/looks")).status_code == 403
+    async with as_recorder(session) as http:
+        looks = (await http.get("/looks")).json()["looks"]
+    assert sorted((one["who"], one["what"]) for one in looks) == [("viewer", "events"), ("viewer", "timeline")]
+    assert all(one["since"] <= one["until"] <= time.time() for one in looks)
+
+    recording = kept.recording
+    async with recording.client(recording.viewer_key) as http:
+        for path in ("", "/timeline.csv", "/timeline.json", "/report.html", "/audio"):
+            assert (await http.get(path)).status_code == 200
+        assert (await http.get("/looks")).status_code == 403
+    told = {(one["who"], one["what"]) for one in (await recording.get("/looks")).json()["looks"]}
+    assert {("viewer", what) for what in ("export", "timeline", "report", "audio")} <= told
+    assert {who for who, _ in told} == {"viewer", "owner"}
+    with kept.service.redis() as redis:
+        trail = str(redis.lrange(f"tonetrack:{{{recording.id}}}:looks", 0, -1))
+    assert "127.0.0.1" not in trail
+
+
+async def test_one_call_erases_it_everywhere(kept: Kept) -> None:
+    service, session, recording = kept.service, kept.session, kept.recording
+    for identity in (session.id, recording.id):
+        found = mentions(service, identity)
+        assert len(found) > 4, found
+        assert any(name.endswith(".log") or name.startswith("worker") for name in found), found
+    assert sound_of(recording.id)
+    await session.erase()
+    async with recording.client() as http:
+        # By its session's address: the job, the sound and the list of its owner went only with the recording's.
+        assert (await http.delete(recording.url.replace("/recordings/", "/sessions/"))).status_code == 200
+    async with asyncio.timeout(erasing.LATER + 30):
+        while left := [*mentions(service, session.id), *mentions(service, recording.id)]:
+            if left == [f"tonetrack:idempotency:{{{recording.id}}}"]:
+                break  # that a late repeat of its upload learns that it is late
+            await asyncio.sleep(1)
+    assert all(0 < seconds <= 120 for key, seconds in lasting(service).items() if recording.id in key)
+
+
+async def test_an_operator_erases_with_redis_alone(kept: Kept, small_conversation: Any) -> None:
+    service, sound = kept.service, small_conversation[0][: 2 * SAMPLE_RATE]
+    session, _, _ = await record(service.api, sound, pace=0)
+    said = SAID | {"keep_audio": "true"}
+    recording = await upload(service.api, wav_of(sound), said=said)
+    await recording.heard()
+    redis_url = f"unix://{service.redis().connection_pool.connection_kwargs['path']}"
+    logs = next(re.finditer(r"--logs[-_]dir=(\S+)", " ".join(service.processes().values())))[1]
+
+    def erase(identity: str, **settings: str) -> tuple[int, str]:
+        command = [sys.executable, "-m", "deployments.cli", "erase", identity, "--logs", logs]
+        variables = {"PATH": "/usr/bin:/bin", "HOME": tempfile.gettempdir(), "TONETRACK_REDIS_URL": redis_url}
+        ran = subprocess.run(command, cwd=ROOT, env=variables | settings, capture_output=True, text=True, timeout=120)
+        assert "Traceback" not in ran.stderr
+        return ran.returncode, " ".join(ran.stderr.split())
+
+    status, said_of_it = erase(recording.id, TONETRACK_BLOBS=tempfile.mkdtemp())
+    assert status == 1
+    assert "nothing was erased. Set TONETRACK_BLOBS" in said_of_it
+    assert (await recording.job())["state"] == "done"
+    (place,) = sound_of(recording.id)
+    for identity in (session.id, recording.id):
+        status, said_of_it = erase(identity, TONETRACK_BLOBS=str(place.parent))
+        assert status == 0, said_of_it
+        assert f"Nothing is left of {identity}." in said_of_it
+        assert mentions(service, identity) == []
+    assert "There was nothing of" in erase(session.id)[1]
+    assert "is no id" in erase("../everything")[1]
