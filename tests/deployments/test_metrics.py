@@ -28,6 +28,7 @@ RARE: set[Metric] = {
     metrics.GOOGLE,
     metrics.REDIS_ERRORS,
     metrics.REFUSED,
+    metrics.REFUSED_REQUESTS,
     metrics.REPEATED,
     metrics.RESTORED,
     metrics.WEBHOOKS,
