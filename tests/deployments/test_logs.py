@@ -69,8 +69,11 @@ async def conversation(service: Service, sound: Pcm, secret: dict[str, str], fol
     return session
 
 
-async def mistakes(service: Service, secret: dict[str, str]) -> Session:
-    """A session in which all goes wrong: keys, messages, frames, and what is kept of it."""
+async def mistakes(service: Service, secret: dict[str, str]) -> tuple[Session, Lines]:
+    """A session in which all goes wrong: keys, messages, frames, and what is kept of it; what was logged of it.
+
+    It is erased in the end, and then no line names it any more.
+    """
     session = await open_session(service.api, "research")
     await answers(session, hello(session, key=secret["wrong key"]))
     await answers(session, hello(session), json.dumps({"type": "unheard of", "key": secret["typed"]}))
@@ -87,10 +90,11 @@ async def mistakes(service: Service, secret: dict[str, str]) -> Session:
         redis.set(f"tonetrack:{{{session.id}}}:snapshot", secret["typed"])
     recording = asyncio.create_task(record(service.api, np.ones(8_000, np.int16), session=session))
     await logged(service, "session", session.id, "going on from its snapshot")
+    told = about(lines_of(service.logs()), "session", session.id)
     await session.erase()
     await asyncio.wait({recording})
     recording.exception()
-    return session
+    return session, told
 
 
 async def test_logs_can_be_read_and_tell_nothing_of_anybody(
@@ -100,7 +104,7 @@ async def test_logs_can_be_read_and_tell_nothing_of_anybody(
     kinds = ("remark", "name", "voice", "speaker", "wrong key", "typed", "file", "token")
     secret = {kind: f"{kind.replace(' ', '-')}-{secrets.token_hex(8)}" for kind in kinds}
     session = await conversation(service, sound, secret, tmp_path)
-    broken = await mistakes(service, secret)
+    broken, broken_told = await mistakes(service, secret)
     said = SAID | {"name": secret["name"], "webhook": f"https://receiver.invalid/hook?token={secret['token']}"}
     uploaded = await upload(service.api, wav_of(sound), f"{secret['file']}.wav", said=said)
     refused = await send(service.api, b"RIFF" + secret["typed"].encode(), f"{secret['file']}.wav")
@@ -112,10 +116,9 @@ async def test_logs_can_be_read_and_tell_nothing_of_anybody(
 
     told = about(lines, "session", session.id)
     assert any(line["message"].startswith("ended after") for line in told)
-    told = about(lines, "session", broken.id)
-    refusals = {line["message"] for line in told if line["part"] == "ingress" and line["request_id"]}
+    refusals = {line["message"] for line in broken_told if line["part"] == "ingress" and line["request_id"]}
     assert {"refused: wrong_key", "refused: bad_message"} <= refusals
-    assert any("deployments/sessions.py" in line.get("error", "") for line in told)
+    assert any("deployments/sessions.py" in line.get("error", "") for line in broken_told)
     told = about(lines, "recording", uploaded.id)
     assert {("recordings", "over: done")} <= {(line["part"], line["message"]) for line in told}
     assert any(line["message"].startswith("taken in: ") and line["request_id"] for line in told)
