@@ -103,16 +103,17 @@ def running_redis(folder: Path) -> Iterator[str]:
 
 
 @contextmanager
-def running_service(**settings: Any) -> Iterator[Service]:
+def running_service(module: str = "deployments.cli", **settings: Any) -> Iterator[Service]:
     """`tonetrack up` on free ports, with further settings; ended by Ctrl-C, as a person ends it.
 
-    It takes whatever it is asked for, though the machine that runs the tests be slow.
+    `module`: what is run in place of the command's own. It takes whatever it is asked for, though the machine that runs
+    the tests be slow.
     """
     settings = {"max_lag": 1_000} | settings
     port, ui_port = free_port(), free_port()
     environment = {name: value for name, value in os.environ.items() if not name.startswith("TONETRACK_")}
     environment |= {f"TONETRACK_{name.upper()}": str(value) for name, value in settings.items()}
-    command = [sys.executable, "-m", "deployments.cli", "up", "--port", str(port), "--ui-port", str(ui_port)]
+    command = [sys.executable, "-m", module, "up", "--port", str(port), "--ui-port", str(ui_port)]
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / "messages"
         with log.open("w") as messages:

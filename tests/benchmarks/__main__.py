@@ -1,0 +1,107 @@
+"""`make bench`: what ToneTrack carries, how soon it answers, what that costs, and beside what.
+
+    .venv/bin/python -m tests.benchmarks --quick --report figures.json
+
+Each part prints its tables. The figures go to a JSON file, and with the plots to a page of the same name that needs no
+network. Everything is measured in one run on one machine, so that ratios mean something.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import sys
+import tempfile
+import time
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from pathlib import Path
+
+from rich.console import Console
+
+from tests.benchmarks import batch, capacity, card, efficiency, latency, length, paper, sides
+from tests.benchmarks.figures import Figures
+from tests.benchmarks.plots import Shown, page
+from tests.benchmarks.readme import aims, headline, markdown
+from tests.benchmarks.run import Part, Run
+
+MODULES = (latency, capacity, length, efficiency, batch, sides, card, paper)
+PARTS: dict[str, Part] = {module.PART.name: module.PART for module in MODULES}
+REPORT = Path("benchmark.json")
+WIDTH = 120  # of what is printed where there is no terminal
+
+
+def measure(parts: Iterable[Part], quick: bool, console: Console) -> Figures:
+    """The figures of some parts, each of whose tables is printed as soon as it is there."""
+    figures: Figures = {
+        "at": datetime.now(UTC).isoformat(),
+        "cores": os.cpu_count(),
+        "machine": platform.machine(),
+        "quick": quick,
+    }
+    began = time.monotonic()
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        Run(quick, lambda step: console.print(f"{step} ...", style="dim"), Path(folder), figures) as run,
+    ):
+        for part in parts:
+            figures[part.name] = part.measure(run)
+            show(part, figures, console)
+    figures["took"] = time.monotonic() - began
+    return figures
+
+
+def show(part: Part, figures: Figures, console: Console) -> None:
+    """Print a part's tables."""
+    for table in part.tables(figures[part.name]):
+        console.print(table.rich())
+        console.print()
+
+
+def write(figures: Figures, parts: Iterable[Part], report: Path) -> Path:
+    """The JSON, and beside it the page, whose path is returned."""
+    report.write_text(json.dumps(figures, indent=1) + "\n")
+    shown: dict[str, Shown] = {
+        part.about: (part.tables(figures[part.name]), part.plots(figures[part.name]))
+        for part in parts
+        if part.name in figures
+    }
+    html = report.with_suffix(".html")
+    summary: dict[str, Shown] = {headline(figures).replace("`", ""): ([aims(figures)], [])}
+    html.write_text(page("ToneTrack's benchmarks", summary | shown))
+    return html
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parts = "\n".join(f"  {part.name:<12}{part.about}" for part in PARTS.values())
+    options = argparse.ArgumentParser(
+        prog="python -m tests.benchmarks",
+        description=f"{__doc__}\nparts, in the order in which they run:\n{parts}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    options.add_argument("--quick", action="store_true", help="less of everything: at most 4 minutes in place of 20")
+    options.add_argument("--only", choices=PARTS, action="append", metavar="PART", help="this part; may be repeated")
+    options.add_argument("--report", type=Path, default=REPORT, metavar="FILE", help=f"figures as JSON ({REPORT})")
+    options.add_argument("--readme", type=Path, metavar="FILE", help="measure nothing; print a report as Markdown")
+    return options
+
+
+def main() -> None:
+    """Measure, print, write; or print what was measured before."""
+    options = parser().parse_args()
+    if options.readme:
+        print(markdown(json.loads(options.readme.read_text()), PARTS.values()))
+        return
+    chosen = [part for name, part in PARTS.items() if not options.only or name in options.only]
+    console = Console(width=None if sys.stdout.isatty() else WIDTH)
+    figures = measure(chosen, options.quick, console)
+    console.print(aims(figures).rich())
+    html = write(figures, chosen, options.report)
+    console.print(f"{options.report} holds the figures, {html} the plots", highlight=False)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,180 @@
+"""Capacity: how many live streams a machine carries, what they take, and what becomes of those who come besides.
+
+Streams join a few at a time until the service asks newcomers to wait, for it is late (`TONETRACK_MAX_LAG`). Then more
+come. They should be refused, and those who talk be heard as before.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any
+
+from bokeh.plotting import figure as Plot
+
+from deployments.client import open_session
+from tests.benchmarks.crowd import Crowd, listen
+from tests.benchmarks.figures import Figures, carried, growth
+from tests.benchmarks.plots import lines
+from tests.benchmarks.run import Part, Run
+from tests.benchmarks.tables import Table, percent, seconds
+from tests.benchmarks.usage import RedisUsage, at_rest, memory
+
+LEVELS, QUICK_LEVELS = (1, 8, 16, 24, 32, 40, 48, 52, 56, 60, 64, 72, 80, 96), (1, 8, 16)
+SECONDS, QUICK_SECONDS = 10.0, 5.0  # of listening at a level
+SETTLING, QUICK_SETTLING = 4.0, 2.0  # s before that
+REST, QUICK_REST = 10.0, 5.0  # s
+EXCESS = 8  # that come once the machine is full, to sessions opened before, and as many without
+
+Row = dict[str, Any]
+
+
+def measure(run: Run) -> Figures:
+    """A machine at rest, then one crowd that grows."""
+    run.say("capacity: at rest")
+    service = run.service
+    asyncio.run(_warm(run))
+    rest = at_rest(service, run.either(REST, QUICK_REST)) | {"redis_mb": RedisUsage.of(service).dataset}
+    return {"rest": rest, **asyncio.run(_grow(run))}
+
+
+async def _warm(run: Run) -> None:
+    """What is only done the first time is no part of any figure."""
+    crowd = Crowd(run.service, run.pcm)
+    await crowd.join(2)
+    await asyncio.sleep(3)
+    await crowd.leave()
+    await crowd.erase()
+    await asyncio.sleep(2)
+
+
+async def _grow(run: Run) -> Figures:
+    levels = QUICK_LEVELS if run.quick else LEVELS
+    excess = [await open_session(run.service.api, "research") for _ in range(EXCESS)]
+    crowd = Crowd(run.service, run.pcm)
+    rows: list[Row] = []
+    for level in levels:
+        run.say(f"capacity: {level} live")
+        await crowd.join(level - len(crowd.streams))
+        rows.append(await _level(run, crowd))
+        if crowd.refused:
+            break
+    figures: Figures = {"rows": rows, "refusal": None}
+    if crowd.refused:
+        run.say(f"capacity: {2 * EXCESS} more")
+        crowd.refused.clear()
+        before = len(crowd.streams)
+        _, heard = await asyncio.gather(crowd.join(2 * EXCESS, excess), listen(crowd, SECONDS))
+        refused = dict(crowd.refused)
+        figures["refusal"] = {"came": 2 * EXCESS, "running": before, "let_in": len(crowd.streams) - before}
+        figures["refusal"] |= {"refused": refused, **heard}
+    dropped = await crowd.leave()
+    await crowd.erase()
+    for row in rows:
+        row["carried"] = carried(row["p95"], row["kept_up"], dropped)
+    most = max((row["streams"] for row in rows if row["carried"]), default=0)
+    streams = [row["streams"] for row in rows if row["carried"]]
+    grown: Figures = {}
+    if len(streams) > 1:
+        of_memory = [sum(row["memory"].values()) for row in rows if row["carried"]]
+        of_cpu = [row["cores"] for row in rows if row["carried"]]
+        grown = {"memory_mb": growth(streams, of_memory), "cores": growth(streams, of_cpu)}
+    return figures | {"most": most, "full": bool(figures["refusal"]), "dropped": dropped, "each_further": grown}
+
+
+async def _level(run: Run, crowd: Crowd) -> Row:
+    """What is heard, and what it takes, with those who are there now."""
+    await asyncio.sleep(run.either(SETTLING, QUICK_SETTLING))
+    streams, began = len(crowd.streams), time.monotonic()
+    before = await asyncio.to_thread(RedisUsage.of, run.service)
+    heard = await listen(crowd, run.either(SECONDS, QUICK_SECONDS))
+    after = await asyncio.to_thread(RedisUsage.of, run.service)
+    return {
+        "streams": streams,
+        **heard,
+        "memory": await asyncio.to_thread(memory, run.service),
+        "redis_mb": after.dataset,
+        "redis": after.since(before, streams * (time.monotonic() - began)),
+    }
+
+
+def tables(figures: Figures) -> list[Table]:
+    """By the number of streams; by process; and what became of the excess."""
+    return [_levels(figures), _processes(figures)]
+
+
+def _levels(figures: Figures) -> Table:
+    rest, grown = figures["rest"], figures["each_further"]
+    tried = figures["rows"][-1]["streams"]
+    full = "then newcomers are asked to wait" if figures["full"] else f"more than {tried} were not tried"
+    note = (
+        f"Carried: p95 at most 1.5 s, 99 % of hops heard within 1.5 s, none dropped ({figures['dropped']} were). The"
+        f" most: {figures['most']}; {full}. At rest: {rest['memory_gb']:.1f} GB, {percent(rest['cpu'])} of a core."
+    )
+    if grown:
+        note += f" Each further stream: {grown['memory_mb']:.1f} MB, {grown['cores']:.3f} of a core."
+    if refusal := figures["refusal"]:
+        how = ", ".join(f"{number} {name}" for name, number in refusal["refused"].items())
+        note += (
+            f" Then {refusal['came']} came to {refusal['running']}: {refusal['let_in']} let in, refused {how};"
+            f" meanwhile p95 {refusal['p95']:.2f} s, {percent(refusal['kept_up'])} kept up."
+        )
+    columns = [
+        "live streams",
+        "p50 s",
+        "p95 s",
+        "p99 s",
+        "kept up",
+        "carried",
+        "CPU s per s of sound",
+        "MB",
+        "Redis MB",
+    ]
+    shown = Table("Capacity: live streams, PCM16", columns, note=note)
+    for row in figures["rows"]:
+        shown.add(
+            str(row["streams"]),
+            *(seconds(row[name]) for name in ("p50", "p95", "p99")),
+            percent(row["kept_up"]),
+            "yes" if row["carried"] else "no",
+            f"{sum(row['cpu'].values()):.4f}",
+            f"{sum(row['memory'].values()):.0f}",
+            f"{row['redis_mb']:.1f}",
+        )
+    return shown
+
+
+def _processes(figures: Figures) -> Table:
+    """The most that was carried, process by process."""
+    row = busiest(figures)
+    shown = Table(
+        f"What {row['streams']} live streams take, by process", ["process", "CPU ms per s of sound", "share", "MB"]
+    )
+    whole = sum(row["cpu"].values())
+    for kind, cpu in sorted(row["cpu"].items(), key=lambda item: -item[1]):
+        shown.add(kind, f"{1000 * cpu:.2f}", percent(cpu / whole), f"{row['memory'].get(kind, 0):.0f}")
+    shown.add("all", f"{1000 * whole:.2f}", percent(1.0), f"{sum(row['memory'].values()):.0f}")
+    return shown
+
+
+def busiest(figures: Figures) -> Row:
+    """The row of the most streams that were carried; where none were, the first."""
+    row: Row = next((row for row in reversed(figures["rows"]) if row["carried"]), figures["rows"][0])
+    return row
+
+
+def plots(figures: Figures) -> list[Plot]:
+    """Lag and what the streams take, over their number."""
+    rows = figures["rows"]
+    streams = [row["streams"] for row in rows]
+    kinds = list(busiest(figures)["cpu"])
+    taken = {kind: [row["cpu"].get(kind, 0.0) * row["streams"] for row in rows] for kind in kinds}
+    lags = {name: [row[name] for row in rows] for name in ("p50", "p95", "p99")}
+    return [
+        lines("Lag", "live streams", "seconds", streams, lags),
+        lines("Processors", "live streams", "cores", streams, taken),
+        lines("Memory", "live streams", "MB", streams, {"all": [sum(row["memory"].values()) for row in rows]}),
+    ]
+
+
+PART = Part("capacity", "how many live streams there may be, and what they take", measure, tables, plots)

@@ -1,0 +1,192 @@
+"""Many who talk at once: live sessions that join a few at a time, in real time, and what was heard of them.
+
+What was heard is read from Redis afterwards, so that nobody's watching is part of what the service has to do.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Iterable, Sequence
+from dataclasses import asdict, dataclass, field
+from itertools import cycle
+from typing import Literal
+
+import httpx
+import numpy as np
+from websockets.asyncio.client import connect
+
+from deployments.client import Recorder, Session, open_session
+from deployments.protocol import Failed, Hello, from_server
+from deployments.recorder import FRAME_SECONDS
+from pipeline.events import parse
+from pipeline.published import session_key
+from pipeline.timeline import HOP_SECONDS, SAMPLE_RATE
+from tests.benchmarks.figures import MOST_SECONDS, Figures, Heard, Percentiles, kept_up
+from tests.benchmarks.usage import Usage, per_second
+from tests.service import Pcm, Service, frames
+from tests.talkers import HIGH, LOW, conversation, small_talk
+
+Codec = Literal["pcm16", "webm"]
+
+HEARD, READ = b'"type":"hop.heard"', b'"type":"emotion.read"'
+FEW, PAUSE_SECONDS = 4, 1.0  # that join together, and until the next do: a machine may say that it is full in between
+SHIFT = 7 * SAMPLE_RATE  # samples by which each conversation begins later in the same talk than the one before it
+TALK_SECONDS = 60.0  # until a talk begins anew
+TALKS = 8  # that differ; whoever comes after them says the same as somebody else
+
+
+def talk() -> Pcm:
+    """A synthetic conversation of two: int16 (n,)."""
+    audio, _ = conversation((LOW, HIGH), small_talk(talkers=2, seconds=TALK_SECONDS, seed=5), seed=5)
+    return np.round(audio * 32_767).astype(np.int16)
+
+
+def talk_of(pcm: Pcm, number: int, seconds: float) -> Pcm:
+    """So many seconds of what the `number`-th of a crowd says: the talk from another moment on, over and over."""
+    return np.resize(np.roll(pcm, -number * SHIFT), round(seconds * SAMPLE_RATE))
+
+
+async def encoded(pcm: Pcm, codec: Codec) -> list[bytes]:
+    """What a recorder sends, frame by frame, made beforehand: encoding is the recorders' work, not the service's."""
+    return [frame async for frame in frames(pcm, codec, pace=0)]
+
+
+@dataclass
+class Stream:
+    """One who talks: the session, and when each of the frames, of a hop each, was sent, in Unix time."""
+
+    session: Session
+    sent_at: list[float] = field(default_factory=list)
+    task: asyncio.Task[float] | None = None
+
+    async def paced(self, said: Iterable[bytes], over: asyncio.Event) -> AsyncIterator[bytes]:
+        """Frames at the moments at which a microphone would give them, until it is over."""
+        start = time.monotonic() + FRAME_SECONDS
+        for number, frame in enumerate(said):
+            await asyncio.sleep(max(0.0, start + number * FRAME_SECONDS - time.monotonic()))
+            if over.is_set():
+                return
+            self.sent_at.append(time.time())
+            yield frame
+
+
+class Crowd:
+    """Live sessions on a service. `seconds`: how long those who send webm may talk; PCM16 begins anew by itself."""
+
+    def __init__(self, service: Service, pcm: Pcm, codec: Codec = "pcm16", seconds: float = TALK_SECONDS) -> None:
+        self.service = service
+        self._codec = codec
+        self._over = asyncio.Event()
+        length = seconds if codec == "webm" else TALK_SECONDS
+        self._talks = [talk_of(pcm, number, length) for number in range(TALKS)]
+        self._said: list[Sequence[bytes]] = []
+        self.streams: list[Stream] = []
+        self.refused: Counter[str] = Counter()  # by how: 503 as a session is opened, `busy` as its recorder comes
+
+    async def join(self, number: int, opened: Sequence[Session] = ()) -> int:
+        """Let so many more come, a few at a time; returns how many of them were let in.
+
+        `opened`: sessions for the first of them, which were opened before.
+        """
+        self._said = self._said or [await encoded(pcm, self._codec) for pcm in self._talks]
+        before, coming = len(self.streams), [*opened[:number], *[None] * (number - len(opened))]
+        for first in range(0, number, FEW):
+            await asyncio.gather(*(self._begin(session) for session in coming[first : first + FEW]))
+            await asyncio.sleep(PAUSE_SECONDS)
+        return len(self.streams) - before
+
+    async def _begin(self, session: Session | None) -> None:
+        try:
+            session = session or await open_session(self.service.api, "research")
+        except httpx.HTTPStatusError as error:
+            self.refused[str(error.response.status_code)] += 1
+            return
+        if refusal := await knock(session, self._codec):
+            self.refused[refusal] += 1
+            return
+        stream = Stream(session)
+        said = self._said[len(self.streams) % TALKS]
+        self.streams.append(stream)
+        frames = stream.paced(cycle(said) if self._codec == "pcm16" else said, self._over)
+        stream.task = asyncio.create_task(Recorder(session, self._codec).record(frames))
+
+    async def leave(self) -> int:
+        """Have all of them stop, and wait until everything is heard; returns how many hops never were."""
+        self._over.set()
+        await asyncio.gather(*(stream.task for stream in self.streams if stream.task))
+        heard = await asyncio.to_thread(lambda: [len(self.hops(stream)) for stream in self.streams])
+        slack = self._codec == "webm"  # an encoder's last hop may have no end
+        return sum(max(0, len(stream.sent_at) - slack - told) for stream, told in zip(self.streams, heard, strict=True))
+
+    async def heard(self, since: float, until: float) -> tuple[int, list[Heard]]:
+        """How many hops were sent in a stretch of Unix time, and all that were sent before its end and have been heard."""
+        sent = sum(since <= at < until for stream in self.streams for at in stream.sent_at)
+        told = await asyncio.to_thread(lambda: [self.hops(stream) for stream in self.streams])
+        return sent, [hop for hops in told for hop in hops.values() if hop.sent_at < until]
+
+    def hops(self, stream: Stream) -> dict[int, Heard]:
+        """The hops of a stream that have been heard, by number from 0.
+
+        Those of webm end a little before their frames, for an encoder holds something back.
+        """
+        with self.service.redis() as redis:
+            entries = redis.xrange(session_key(stream.session.id, "events"))
+        told = (parse(fields[b"event"]) for _, fields in entries if HEARD in fields[b"event"])
+        hops = {}
+        for event in told:
+            number = round(event.heard_until / HOP_SECONDS) - 1
+            if event.arrived_at and event.published_at and number < len(stream.sent_at):
+                hops[number] = Heard(stream.sent_at[number], event.arrived_at, event.published_at)
+        return hops
+
+    async def fragments(self) -> float:
+        """How many fragments were read for each second of talk so far."""
+
+        def count() -> float:
+            with self.service.redis() as redis:
+                events = [
+                    fields[b"event"]
+                    for stream in self.streams
+                    for _, fields in redis.xrange(session_key(stream.session.id, "events"))
+                ]
+            heard = HOP_SECONDS * sum(HEARD in event for event in events)
+            return sum(READ in event for event in events) / heard if heard else 0.0
+
+        return await asyncio.to_thread(count)
+
+    async def erase(self) -> None:
+        """Leave the service as it was."""
+        await asyncio.gather(*(stream.session.erase() for stream in self.streams))
+
+
+async def knock(session: Session, codec: Codec) -> str:
+    """Come as a recorder and go again; the code with which one is refused, empty where one is welcome."""
+    pcm = {"sample_rate": SAMPLE_RATE, "channels": 1} if codec == "pcm16" else {}
+    hello = Hello.model_validate({"key": session.recorder_key, "codec": codec, "recorder": "benchmark", **pcm})
+    async with connect(session.socket, max_size=None) as socket:
+        await socket.send(hello.model_dump_json(exclude_none=True))
+        answer = from_server.validate_json(await socket.recv())
+    return answer.code if isinstance(answer, Failed) else ""
+
+
+async def listen(crowd: Crowd, seconds: float) -> Figures:
+    """How a crowd that talks is heard over some seconds from now on, and what hearing takes.
+
+    Percentiles of the lag in seconds, how many hops they are of, the share that kept up, and by kind of process the
+    seconds of CPU for each second of sound that was heard meanwhile, which is less than was said where hearing is late.
+    """
+    before, since = await asyncio.to_thread(Usage.of, crowd.service), time.time()
+    await asyncio.sleep(seconds)
+    after, until = await asyncio.to_thread(Usage.of, crowd.service), time.time()
+    await asyncio.sleep(MOST_SECONDS)  # what was sent last has had its time
+    sent, hops = await crowd.heard(since, until)
+    told = Percentiles.of(hop.lag for hop in hops if hop.sent_at >= since)
+    heard = HOP_SECONDS * sum(since <= hop.published_at < until for hop in hops)
+    return {
+        **asdict(told),
+        "kept_up": kept_up(sent, (hop for hop in hops if since <= hop.sent_at < until)),
+        "cpu": per_second(after.since(before), heard),
+        "cores": sum(after.since(before).values()) / (after.at - before.at),
+    }

