@@ -35,10 +35,9 @@ check: .venv/test.done
 evaluate: .venv/test.done
 	$(BIN)/tonetrack evaluate speakers $(ARGS)
 
-# What live sessions cost and how many there may be, then what uploads cost; ARGS=--quick takes less of both.
+# How soon the service answers, what it carries and what that costs: 20 minutes, 4 with ARGS=--quick; ARGS=--help.
 bench: .venv/test.done
-	$(BIN)/python -m tests.benchmarks.sessions $(ARGS)
-	$(BIN)/python -m tests.benchmarks.recordings $(ARGS)
+	$(BIN)/python -m tests.benchmarks $(ARGS)
 
 # Sessions that come and go for an hour, to see whether anything grows; ARGS=--minutes=10 takes less.
 soak: .venv/test.done

@@ -29,7 +29,7 @@ from tests.benchmarks.run import Part, Run
 
 MODULES = (latency, capacity, length, efficiency, batch, sides, card, paper)
 PARTS: dict[str, Part] = {module.PART.name: module.PART for module in MODULES}
-REPORT = Path("benchmark.json")
+REPORT = Path("build/benchmark.json")
 WIDTH = 120  # of what is printed where there is no terminal
 
 
@@ -62,6 +62,7 @@ def show(part: Part, figures: Figures, console: Console) -> None:
 
 def write(figures: Figures, parts: Iterable[Part], report: Path) -> Path:
     """The JSON, and beside it the page, whose path is returned."""
+    report.parent.mkdir(parents=True, exist_ok=True)
     report.write_text(json.dumps(figures, indent=1) + "\n")
     shown: dict[str, Shown] = {
         part.about: (part.tables(figures[part.name]), part.plots(figures[part.name]))

@@ -120,11 +120,16 @@ class Crowd:
         slack = self._codec == "webm"  # an encoder's last hop may have no end
         return sum(max(0, len(stream.sent_at) - slack - told) for stream, told in zip(self.streams, heard, strict=True))
 
-    async def heard(self, since: float, until: float) -> tuple[int, list[Heard]]:
-        """How many hops were sent in a stretch of Unix time, and all that were sent before its end and have been heard."""
-        sent = sum(since <= at < until for stream in self.streams for at in stream.sent_at)
+    async def heard(self, until: float) -> tuple[list[Heard], list[float]]:
+        """Of the hops sent before a moment those that have been heard by now, and when the others were sent."""
         told = await asyncio.to_thread(lambda: [self.hops(stream) for stream in self.streams])
-        return sent, [hop for hops in told for hop in hops.values() if hop.sent_at < until]
+        unheard = [
+            at
+            for stream, hops in zip(self.streams, told, strict=True)
+            for number, at in enumerate(stream.sent_at)
+            if number not in hops and at < until
+        ]
+        return [hop for hops in told for hop in hops.values() if hop.sent_at < until], unheard
 
     def hops(self, stream: Stream) -> dict[int, Heard]:
         """The hops of a stream that have been heard, by number from 0.
@@ -181,12 +186,14 @@ async def listen(crowd: Crowd, seconds: float) -> Figures:
     await asyncio.sleep(seconds)
     after, until = await asyncio.to_thread(Usage.of, crowd.service), time.time()
     await asyncio.sleep(MOST_SECONDS)  # what was sent last has had its time
-    sent, hops = await crowd.heard(since, until)
-    told = Percentiles.of(hop.lag for hop in hops if hop.sent_at >= since)
+    hops, unheard = await crowd.heard(until)
+    mine = [hop for hop in hops if hop.sent_at >= since]
+    waiting = [time.time() - at for at in unheard if at >= since]  # which have waited for so long, and still do
+    told = Percentiles.of([*(hop.lag for hop in mine), *waiting])
     heard = HOP_SECONDS * sum(since <= hop.published_at < until for hop in hops)
     return {
         **asdict(told),
-        "kept_up": kept_up(sent, (hop for hop in hops if since <= hop.sent_at < until)),
+        "kept_up": kept_up(len(mine) + len(waiting), mine),
         "cpu": per_second(after.since(before), heard),
         "cores": sum(after.since(before).values()) / (after.at - before.at),
     }

@@ -30,7 +30,7 @@ EXPORTED_AFTER = 12.0  # s until each process has told Ray of its metrics
 
 def measure(run: Run) -> Figures:
     """The service first, with as many streams as a machine carries, and then the plain loop, alone."""
-    streams = _streams(run)
+    streams = run.streams(STREAMS, QUICK_STREAMS)
     run.say(f"efficiency: {streams} live")
     served = asyncio.run(_served(run, streams))
     run.end_service()
@@ -48,13 +48,6 @@ def measure(run: Run) -> Figures:
         },
         "efficiency": alone / sum(served["cpu"].values()),
     }
-
-
-def _streams(run: Run) -> int:
-    """As many as are asked for, or as the machine was found to carry."""
-    wanted = QUICK_STREAMS if run.quick else STREAMS
-    carried = run.found.get("capacity", {}).get("most", wanted)
-    return min(wanted, carried) or 1
 
 
 async def _served(run: Run, streams: int) -> dict[str, Any]:
@@ -105,7 +98,8 @@ def tables(figures: Figures) -> list[Table]:
     stages = Table(
         "Stages",
         ["stage", "plain loop, CPU ms per s of sound", "service, ms that a hop waits"],
-        note=f"{alone['fragments']:.2f} fragments are read in a second of talk. A wait includes the queue.",
+        note=f"{alone['fragments']:.2f} fragments are read in a second of talk. A wait includes the queue; it is a"
+        " rough mean, for Ray exports histograms by their buckets' middles.",
     )
     names = {"observe": "diariser", "embed": "emotion model", "conclude": "conversation"}
     for stage, name in names.items():

@@ -60,15 +60,17 @@ async def _at(run: Run, number: int, codec: Codec, path: str | None) -> Row:
     return row
 
 
-def _to_plot(run: Run, crowd: Crowd, path: str) -> dict[str, Any]:
-    """Percentiles from the arrival of the first stream's hops to the moments that the browser noted."""
+def _to_plot(run: Run, crowd: Crowd, path: str) -> dict[str, Any] | None:
+    """Percentiles from the arrival of the first stream's hops to the moments that the browser noted.
+
+    None where it was so late that it saw nothing in its time.
+    """
     stream = crowd.streams[0]
     with viewer.viewer(path) as watching:
         seen = watching.watch(run.service.page, stream.session, run.either(WATCHED, QUICK_WATCHED))
     hops = crowd.hops(stream)
-    return {
-        moment: asdict(Percentiles.of(seconds_after(hops, seen["hop"], seen[moment]))) for moment in ("told", "drawn")
-    }
+    lags = {moment: seconds_after(hops, seen["hop"], seen[moment]) for moment in ("told", "drawn")}
+    return {moment: asdict(Percentiles.of(late)) for moment, late in lags.items()} if all(lags.values()) else None
 
 
 def seconds_after(hops: dict[int, Heard], numbers: Sequence[float], at: Sequence[float]) -> list[float]:
@@ -107,7 +109,7 @@ def plots(figures: Figures) -> list[Plot]:
             continue
         streams = [row["joined"] for row in rows]
         curves = {f"event {name}": [row[name] for row in rows] for name in ("p50", "p95", "p99")}
-        if all("plot" in row for row in rows):
+        if all(row.get("plot") for row in rows):
             curves |= {f"plot {name}": [row["plot"]["told"][name] for row in rows] for name in ("p50", "p95")}
         drawn.append(lines(f"Latency, {codec}", "live streams", "seconds", streams, curves))
     return drawn

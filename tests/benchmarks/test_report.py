@@ -1,0 +1,131 @@
+"""What a report is made into: tables, a page, a section of the README; and the command that makes it."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.benchmarks import __main__ as command
+from tests.benchmarks import capacity, card, plain
+from tests.benchmarks.plots import page
+from tests.benchmarks.readme import AIMS, aims, markdown
+from tests.benchmarks.tables import Table, percent, seconds
+from tests.service import ROOT, Pcm
+from tests.talkers import Said
+
+
+def figures() -> dict[str, Any]:
+    """A run on which everything but the efficiency is as it should be, and no recording of an hour was heard."""
+    heard = {"p50": 0.1, "p95": 0.4, "p99": 0.5, "count": 900, "kept_up": 1.0}
+    taken = {"cpu": {"diariser": 0.02, "Redis": 0.01}, "memory": {"diariser": 400.0}, "redis_mb": 20.0, "cores": 1.44}
+    levels = [{"streams": streams, "carried": streams < 56, **heard, **taken} for streams in (8, 48, 56)]
+    return {
+        "at": "2026-11-26T20:00:00+00:00",
+        "cores": 2,
+        "machine": "x86_64",
+        "quick": False,
+        "took": 1_080.0,
+        "start": {"ready_after": 12.0},
+        "latency": {"rows": [{"streams": 8, "joined": 8, "codec": "pcm16", **heard}], "browser": False},
+        "capacity": {
+            "rest": {"memory_gb": 2.2, "cpu": 0.05, "redis_mb": 1.0},
+            "rows": levels,
+            "most": 48,
+            "full": True,
+            "dropped": 0,
+            "each_further": {"memory_mb": 2.0, "cores": 0.03},
+            "refusal": {"came": 16, "running": 56, "let_in": 2, "refused": {"busy": 8, "503": 6}, **heard},
+        },
+        "efficiency": {"efficiency": 0.3},
+        "batch": {"long": {"minutes": 4, "seconds": 8.0}},
+    }
+
+
+def test_every_aim_stands_beside_its_figure() -> None:
+    told = {row[0]: row[1:] for row in aims(figures()).rows}
+    assert len(told) == len(AIMS)
+    assert told["48 live streams, arrival to event, p95"] == ("≤ 0.8 s", "0.40 s", "yes")
+    assert told["8 live streams, arrival to event, p95"] == ("≤ 0.5 s", "0.40 s", "yes")
+    assert told["CPU of all processes for a second of sound, 48 live streams"] == ("≤ 0.035 s", "0.0300 s", "yes")
+    assert told["efficiency: CPU of the models in a plain loop over that of the service"] == ("≥ 0.4", "0.30", "no")
+    assert told["60 minutes of recording, from upload to timeline"] == ("≤ 60 s", "not measured", "-")
+
+
+def test_the_readme_tells_of_the_parts_that_were_run_and_of_no_others() -> None:
+    known = {name: part for name, part in figures().items() if name not in {"efficiency", "batch"}}
+    text = markdown(known, command.PARTS.values())
+    assert text.startswith("`make bench` on 2 cores (x86_64), 2026-11-26, 18 minutes.")
+    assert "| 48 | 0.10 | 0.40 | 0.50 | 100.0 % | yes | 0.0300 | 400 | 20.0 |" in text
+    assert "Then 16 came to 56: 2 let in, refused 8 busy, 6 503; meanwhile p95 0.40 s" in text
+    assert "Batch" not in text
+
+
+def test_the_busiest_machine_is_the_last_that_was_not_full() -> None:
+    assert capacity.busiest(figures()["capacity"])["streams"] == 48
+
+
+def test_a_row_has_as_many_cells_as_there_are_columns() -> None:
+    with pytest.raises(ValueError, match="1 cells below 2 columns"):
+        Table("Latency", ["streams", "p95"]).add("8")
+
+
+def test_numbers_are_as_exact_as_they_are_large() -> None:
+    assert [seconds(value) for value in (0.0471, 0.471, 4.71, 47.1)] == ["0.047", "0.47", "4.71", "47"]
+    assert percent(0.9912) == "99.1 %"
+
+
+def test_the_page_needs_no_network_and_believes_nobody() -> None:
+    known = figures()["capacity"]
+    table = Table("A <script>", ["what"])
+    html = page("Benchmarks", {"capacity": ([table, *capacity.tables(known)], capacity.plots(known))})
+    assert not re.search(r"<(script|link|img)\b[^>]*(src|href)\s*=\s*.?https?:", html)
+    assert "Capacity: live streams, PCM16" in html
+    assert "A <script>" not in html
+
+
+def test_a_plain_loop_hears_what_it_is_given(small_conversation: tuple[Pcm, list[Said]]) -> None:
+    pcm = small_conversation[0]
+    told = plain.apart(plain.live, [pcm[: 16_000 * 8], np.roll(pcm, -16_000 * 8)[: 16_000 * 8]], 4.0)
+    assert told["seconds"] == 2 * (8 - 4)
+    assert told["fragments"] > 0
+    assert sum(told["stages"].values()) == pytest.approx(told["cpu"])
+    assert set(told["stages"]) == {"conversation", "diariser", "emotion model"}
+
+
+def test_what_fails_in_a_process_of_its_own_says_why() -> None:
+    with pytest.raises(RuntimeError, match="int failed in a process of its own: ValueError: invalid literal"):
+        plain.apart(int, "no number")
+
+
+def test_the_network_is_timed_wherever_it_runs() -> None:
+    told = plain.apart(card.throughput, False, 0.1, (1, 4))
+    assert told["device"] == "one core"
+    assert all(rate > 0 for rate in told["rates"].values())
+    assert list(told["rates"]) == ["1", "4"]
+
+
+def test_help_names_every_part() -> None:
+    text = command.parser().format_help()
+    assert all(f"  {part.name} " in text and part.about in text for part in command.PARTS.values())
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_one_part_runs_to_its_end(tmp_path: Path) -> None:
+    report = tmp_path / "figures.json"
+    asked = [sys.executable, "-m", "tests.benchmarks", "--quick", "--only", "latency", "--report", str(report)]
+    ran = subprocess.run(asked, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    rows = json.loads(report.read_text())["latency"]["rows"]
+    assert [(row["joined"], row["codec"]) for row in rows] == [(1, "pcm16"), (8, "pcm16"), (8, "webm")]
+    assert all(0 < row["p50"] <= row["p95"] <= row["p99"] for row in rows)
+    assert report.with_suffix(".html").stat().st_size > 100_000
+    told = subprocess.run([*asked[:3], "--readme", str(report)], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert "| 8 webm |" in told.stdout
