@@ -64,20 +64,19 @@ class Session:
 
     async def get(self, path: str = "") -> Any:
         """The JSON at a path below the session. Raises `httpx.HTTPStatusError`."""
-        async with httpx.AsyncClient(base_url=self.api, headers=self._as_viewer, timeout=30) as http:
+        async with httpx.AsyncClient(base_url=self.api, headers=self._as_recorder, timeout=30) as http:
             answer = await http.get(f"/v1/sessions/{self.id}{path}")
             return answer.raise_for_status().json()
 
     async def erase(self) -> Any:
         """Erase everything that the server knows of the session."""
-        headers = {"Authorization": f"Bearer {self.recorder_key}"}
-        async with httpx.AsyncClient(base_url=self.api, headers=headers, timeout=30) as http:
+        async with httpx.AsyncClient(base_url=self.api, headers=self._as_recorder, timeout=30) as http:
             answer = await http.delete(f"/v1/sessions/{self.id}")
             return answer.raise_for_status().json()
 
     async def events(self, after: str = "0") -> AsyncIterator[tuple[str, Event]]:
         """Everything published so far and from now on, with entry ids, until the session ends."""
-        headers = self._as_viewer | {"Last-Event-ID": after}
+        headers = self._as_recorder | {"Last-Event-ID": after}
         async with (
             httpx.AsyncClient(base_url=self.api, headers=headers, timeout=httpx.Timeout(30, read=60)) as http,
             http.stream("GET", f"/v1/sessions/{self.id}/events") as answer,
@@ -93,8 +92,9 @@ class Session:
                     yield entry, parse(line[6:])
 
     @property
-    def _as_viewer(self) -> dict[str, str]:
-        return {"Authorization": f"Bearer {self.viewer_key}"}
+    def _as_recorder(self) -> dict[str, str]:
+        # Not the viewer key: what a recorder sees of their own session must not look like somebody else's look.
+        return {"Authorization": f"Bearer {self.recorder_key}"}
 
 
 def with_api_key(api_key: str | None) -> dict[str, str]:

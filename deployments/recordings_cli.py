@@ -60,6 +60,21 @@ def show(recording: Recording, key: Key, server: Server = HERE, as_json: AsJson 
 
 
 @app.command()
+def looks(recording: Recording, key: Key, server: Server = HERE, as_json: AsJson = False) -> None:
+    """Show who has looked at what was heard, or listened, and when. Looks minutes apart are told as one."""
+    from rich.table import Table
+
+    found = asked(server, key, lambda recordings: recordings.looks(recording))
+    if as_json:
+        typer.echo(json.dumps([look.model_dump() for look in found], indent=1))
+        return
+    table = Table("key", "saw", "from", "to", box=None, header_style="bold")
+    for look in found:
+        table.add_row(look.who, look.what, _when(look.since), _when(look.until))
+    _out().print(table) if found else say("Nobody has looked yet.")
+
+
+@app.command()
 def cancel(recording: Recording, key: Key, server: Server = HERE) -> None:
     """Have a recording heard no more. What is being heard stops within a minute of its sound."""
     job = asked(server, key, lambda recordings: recordings.cancel(recording))
@@ -205,7 +220,8 @@ def _facts(job: Job) -> Iterable[tuple[str, str]]:
         "how far": _how_far(job),
         "error": job.error if job.error != _how_far(job) else "",
         "warning": job.warning,
-        "purpose": job.purpose,
+        "purpose": f"{job.purpose}: {job.remark}" if job.remark else job.purpose,
+        "consent": f"{_when(job.consent.agreed_at)}, wording {job.consent.version}" if job.consent else "",
         "file": f"{job.file} ({job.media_type}, {job.bytes:,} bytes, {job.channels} channels as {job.channels_as})",
         "length": _length(job.seconds) if job.seconds else "",
         "speakers": _range(job.min_speakers, job.max_speakers),

@@ -21,6 +21,7 @@ import httpx
 
 from deployments.client import with_api_key
 from pipeline.job import Job
+from pipeline.looks import Look
 
 FIRST_WAIT, LONGEST_WAIT = 0.5, 8.0  # s; between attempts to come back
 ATTEMPTS: Final = 8  # in a row over a line that breaks
@@ -155,6 +156,11 @@ class Recordings:
     async def retry(self, recording: str) -> Job:
         """Send what was given up to the queue again."""
         return Job.model_validate((await self._ask("POST", f"/v1/recordings/{recording}/retry")).json())
+
+    async def looks(self, recording: str) -> list[Look]:
+        """Who has looked at it, the newest first."""
+        told = (await self._ask("GET", f"/v1/recordings/{recording}/looks")).json()
+        return [Look.model_validate(look) for look in told["looks"]]
 
     async def erase(self, recording: str, kind: str = "recordings") -> bool:
         """Erase it from the server; returns whether it was there. `kind`: recordings or sessions."""

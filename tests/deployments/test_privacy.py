@@ -139,14 +139,16 @@ async def test_the_record_says_why_and_what_was_agreed_to(kept: Kept) -> None:
 async def test_looks_are_told_to_whoever_recorded_and_to_nobody_else(kept: Kept) -> None:
     session = kept.session
     for _ in range(5):
-        await session.get()
         await session.get("/chunks/0")
         assert [event async for _, event in session.events()]
     async with as_recorder(session, session.viewer_key) as http:
+        for path in ("/chunks/0", "/events", "/chunks/99"):
+            await http.get(path)
         assert (await http.get("/looks")).status_code == 403
     async with as_recorder(session) as http:
         looks = (await http.get("/looks")).json()["looks"]
-    assert sorted((one["who"], one["what"]) for one in looks) == [("viewer", "events"), ("viewer", "timeline")]
+    kinds = [(who, what) for who in ("recorder", "viewer") for what in ("events", "timeline")]
+    assert sorted((one["who"], one["what"]) for one in looks) == kinds
     assert all(one["since"] <= one["until"] <= time.time() for one in looks)
 
     recording = kept.recording

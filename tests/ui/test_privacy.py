@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
+import json
 from typing import Any
 
 import pytest
+import redis
 from playwright.sync_api import BrowserContext, Page, Route, expect
 from pydantic import SecretStr
 
 from pipeline.consent import CURRENT
-from pipeline.looks import Looks
 from pipeline.session import NewSession
-from pipeline.store import connect
 from tests.browser import declare, wait
 from tests.service import free_port
 from tests.ui.stage import Backend, running_page
@@ -77,13 +76,9 @@ def test_an_operator_says_what_the_page_offers(
 
 
 def looks_of(redis_url: str, session: str) -> list[tuple[str, str]]:
-    async def ask() -> list[tuple[str, str]]:
-        client = connect(redis_url)
-        found = [(look.who, look.what) for look in await Looks(client).of(session)]
-        await client.aclose()
-        return found
-
-    return asyncio.run(ask())
+    with redis.Redis.from_url(redis_url) as client:
+        looks = [json.loads(entry) for entry in client.lrange(f"tonetrack:{{{session}}}:looks", 0, -1)]
+    return [(look["who"], look["what"]) for look in looks]
 
 
 def opened(context: BrowserContext, url: str, held: NewSession, recorder: bool) -> Page:
