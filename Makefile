@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run setup develop test test-slow test-cluster check evaluate bench soak format lock
+.PHONY: run setup develop test test-slow test-cluster check audit evaluate bench soak format lock
 
 run: setup
 	@exec $(BIN)/tonetrack up
@@ -25,11 +25,17 @@ test-slow: .venv/test.done
 test-cluster: .venv/test.done
 	$(BIN)/pytest -m cluster
 
+LOCKS := $(wildcard requirements/*.lock)
+
 check: .venv/test.done
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# Needs api.osv.dev. Strict: what nobody knows of is an error, for it would otherwise pass as harmless.
+audit: .venv/test.done
+	$(BIN)/pip-audit --strict --disable-pip --require-hashes --vulnerability-service osv $(LOCKS:%=--requirement %)
 
 # Needs the corpora that `tonetrack evaluate speakers` tells of; ARGS goes to it: `make evaluate ARGS=--full`.
 evaluate: .venv/test.done

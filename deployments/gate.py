@@ -14,7 +14,7 @@ from deployments.metrics import REFUSED_REQUESTS
 from deployments.settings import Settings
 from pipeline.api_keys import ApiKeys
 from pipeline.keys import WrongKey
-from pipeline.quotas import Quotas, from_address
+from pipeline.quotas import WRONG_KEYS, Quotas, from_address
 
 What = Literal["sessions", "uploads", "voices"]
 
@@ -79,14 +79,14 @@ class Gate:
     async def guarded(self, address: str) -> AsyncIterator[None]:
         """Count each `WrongKey` of the block; who has tried too many raises `Limited` before the next is looked at."""
         most, guesser = self._settings.wrong_keys_per_minute, from_address(address)
-        if wait := await self._quotas.left("wrong-keys", guesser, most):
+        if wait := await self._quotas.left(WRONG_KEYS, guesser, most):
             REFUSED_REQUESTS.inc(1, {"reason": "guesses"})
             raise Limited(f"Too many wrong keys have come from this address: {most} a minute are looked at.", wait)
         try:
             yield
         except WrongKey:
             REFUSED_REQUESTS.inc(1, {"reason": "wrong_key"})
-            await self._quotas.take("wrong-keys", guesser, most)
+            await self._quotas.take(WRONG_KEYS, guesser, most)
             raise
 
     async def hold(self, caller: Caller, session: str) -> bool:

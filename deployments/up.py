@@ -299,6 +299,7 @@ def _page_environment(settings: Settings) -> dict[str, str]:
         "TONETRACK_UI_PORT": str(settings.ui_port),
         "TONETRACK_API_URL": settings.api_url,
         "TONETRACK_REQUIRE_API_KEYS": str(settings.require_api_keys),
+        "TONETRACK_WRONG_KEYS_PER_MINUTE": str(settings.wrong_keys_per_minute),
         "TONETRACK_DIARISER": settings.diariser,
         "TONETRACK_RETENTION": str(settings.retention),
         "TONETRACK_REFUSED_PURPOSES": json.dumps(settings.refused_purposes),

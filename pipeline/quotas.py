@@ -15,6 +15,7 @@ from redis.asyncio import Redis
 
 from pipeline.published import SCRIPTS
 
+WRONG_KEYS: Final = "wrong-keys"  # what an address has of them, at the API and at the page together
 MINUTE_MS: Final = 60_000
 ONE_HOME: Final = 64  # bits of an IPv6 address that one network of one subscriber has in common (RFC 6177)
 

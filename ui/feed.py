@@ -26,6 +26,7 @@ from pipeline.events import (
     WordsHeard,
 )
 from pipeline.logs import about, why
+from pipeline.quotas import Quotas
 from pipeline.session import SessionRecord, UnknownSession
 from pipeline.store import SessionStore, connect
 from pipeline.timeline import EmotionReading, Timeline, Turn
@@ -258,6 +259,7 @@ class Hub:
         self.settings = settings
         self._redis = connect(settings.redis_url.get_secret_value())
         self.store = SessionStore(self._redis, settings.retention)
+        self.quotas = Quotas(self._redis)
         self._feeds: dict[str, Feed] = {}
         self._closing: set[asyncio.Task[None]] = set()
 

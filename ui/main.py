@@ -5,4 +5,4 @@ from bokeh.io import curdoc
 from ui.feed import hub
 from ui.page import Page
 
-Page(curdoc(), hub())
+Page(curdoc(), hub(), getattr(getattr(curdoc().session_context, "request", None), "remote_ip", ""))

@@ -18,6 +18,7 @@ from pipeline.consent import CURRENT
 from pipeline.keys import digest
 from pipeline.logs import why
 from pipeline.purposes import not_offered, offers
+from pipeline.quotas import WRONG_KEYS, from_address
 from pipeline.session import Role, UnknownSession
 from pipeline.timeline import Timeline, Turn
 from ui.bridge import Bridge
@@ -39,9 +40,9 @@ log = logging.getLogger(__name__)
 
 
 class Page:
-    """A document's views, the feed that they show, and its reader's role."""
+    """A document's views, the feed that they show, and its reader's role; `address` is where its browser is."""
 
-    def __init__(self, document: Document, hub: Hub) -> None:
+    def __init__(self, document: Document, hub: Hub, address: str = "") -> None:
         self.document = document
         self.hub = hub
         self.bridge = Bridge(name="bridge")
@@ -55,6 +56,7 @@ class Page:
         self.role: Role | None = None
         self.looking = Looking(hub.store.looks)
         self.refusal = ""  # why the session is not shown: "unknown" or "denied"
+        self._guesser = from_address(address)
         self._shown_by = ""  # the digest of the key that a viewer has come with
         self.selected: int | None = None
         self.turn: int | None = None
@@ -126,6 +128,11 @@ class Page:
 
     async def _open(self, number: int, session: str, key: str) -> None:
         """Show a session to whoever holds one of its keys."""
+        most = self.hub.settings.wrong_keys_per_minute
+        if await self.hub.quotas.left(WRONG_KEYS, self._guesser, most):
+            message = "Too many wrong keys have come from this address. The page tries again by itself."
+            self._answer(number, "trouble", message=message)
+            return
         async with self._opening:
             if self.feed is None or self.feed.session != session:
                 self.window.reset()
@@ -136,6 +143,8 @@ class Page:
                 self.refusal = "unknown"
             else:
                 self.refusal = "" if self.role else "denied"
+                if self.refusal:
+                    await self.hub.quotas.take(WRONG_KEYS, self._guesser, most)
             if self.role:
                 self.feed = self.hub.join(session, self._changed)
                 self._shown_by = digest(key)

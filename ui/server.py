@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import re
 import signal
 from pathlib import Path
@@ -45,16 +46,16 @@ class _Asset(StaticFileHandler):
         self.set_header("Cache-Control", "no-cache")
 
 
-def content_security_policy(settings: PageSettings, scheme: str, host: str) -> str:
+def content_security_policy(settings: PageSettings, host: str) -> str:
     """What the page that was asked for at a host (`NAME:PORT`) may load and run: its own files, and the API.
 
     Scripts are files of ours and of BokehJS; none is inline, and none is made of text: BokehJS needs 'unsafe-eval' for
     `CustomJS` and its like alone, in whose place there is `static/functions.js`. Styles it does write into the page.
+    What is allowed as http or ws is allowed over TLS, too.
     """
     name = host.rsplit(":", 1)[0] if not host.endswith("]") else host
-    api = settings.api_origin(scheme, name)
-    page = f"{scheme}://{host}"
-    sockets = [origin.replace("http", "ws", 1) for origin in (page, api)]  # not every browser's 'self' means these
+    api = settings.api_origin(name)
+    sockets = f"ws://{host} {api.replace('http', 'ws', 1)}"  # which not every browser takes for 'self'
     return "; ".join(
         (
             "default-src 'none'",
@@ -62,7 +63,7 @@ def content_security_policy(settings: PageSettings, scheme: str, host: str) -> s
             "style-src 'self' 'unsafe-inline'",
             "img-src 'self' data: blob:",
             "media-src blob:",
-            f"connect-src 'self' {api} {' '.join(sockets)}",
+            f"connect-src 'self' {api} {sockets}",
             "base-uri 'none'",
             "form-action 'none'",
         )
@@ -74,9 +75,8 @@ def secured(settings: PageSettings) -> type[OutputTransform]:
 
     class Secured(OutputTransform):
         def __init__(self, request: HTTPServerRequest) -> None:
-            scheme = "https" if settings.api_url.startswith("https:") else "http"  # behind what ends TLS
             host = request.host if HOST.fullmatch(request.host) else "invalid"
-            self._headers = of_page(content_security_policy(settings, scheme, host))
+            self._headers = of_page(content_security_policy(settings, host))
 
         def transform_first_chunk(
             self, status_code: int, headers: HTTPHeaders, chunk: bytes, finishing: bool
@@ -111,6 +111,7 @@ def serve(settings: PageSettings) -> Server:
         use_index=False,
         unused_session_lifetime_milliseconds=LINGER_MS,
         check_unused_sessions_milliseconds=LINGER_MS,
+        use_xheaders="FORWARDED_ALLOW_IPS" in os.environ,  # a proxy before this one, as the API's server believes it
         include_headers=[],  # none are needed, and the document's token would carry them
         include_cookies=[],
     )

@@ -23,6 +23,7 @@ class PageSettings(BaseSettings):
     port: int = Field(8000, ge=1, le=65_535, description="port of the API, which takes the recorder's audio")
     api_url: str = Field("", description="where browsers reach the API; empty: the page's own host, at `port`")
     require_api_keys: bool = Field(False, description="whether the API takes an API key for what the page begins")
+    wrong_keys_per_minute: int = Field(60, ge=1, description="wrong keys that an address may try")
     diariser: Literal["local", "google"] = Field(
         "local", description="who tells speakers apart, unless a session says otherwise"
     )
@@ -30,9 +31,9 @@ class PageSettings(BaseSettings):
     refused_purposes: list[Purpose] = Field(default=list(FORBIDDEN), description="purposes that are not taken")
     log_format: Form = Field("text", description="text, or json: an object a line, for what collects logs")
 
-    def api_origin(self, scheme: str, host: str) -> str:
-        """Where a page of this scheme and host asks the API."""
+    def api_origin(self, host: str) -> str:
+        """Where a page of this host asks the API."""
         if not self.api_url:
-            return f"{scheme}://{host}:{self.port}"
+            return f"http://{host}:{self.port}"
         parts = urlsplit(self.api_url)
         return f"{parts.scheme}://{parts.netloc}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+import redis
 from playwright.sync_api import BrowserContext, Page, expect
 from pydantic import SecretStr
 
@@ -71,6 +72,26 @@ def test_a_server_that_wants_a_key_after_all_is_given_one(
     begin(page)
     wait(page, "d.recorder === 'recording'")
     assert [request.headers.get("x-api-key") for request in backend.asked] == [None, KEY]
+
+
+def test_who_tries_too_many_links_is_told_to_wait(
+    context: BrowserContext, backend: Backend, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TONETRACK_WRONG_KEYS_PER_MINUTE", "2")
+    session = backend.held(5)
+    settings = PageSettings(redis_url=SecretStr(redis_url), ui_port=free_port(), port=backend.port)
+    with running_page(settings) as url, redis.Redis.from_url(redis_url) as store:
+        for _ in range(2):
+            page = context.new_page()
+            page.goto(f"{url}/?session={session.id}#guess")
+            wait(page, "d.state === 'denied'")
+        page = context.new_page()
+        page.goto(f"{url}/?session={session.id}#{session.viewer_key}")
+        expect(page.get_by_role("alert")).to_contain_text("Too many wrong keys have come from this address.")
+        (counted,) = store.scan_iter("tonetrack:quota:*")
+        assert counted == b"tonetrack:quota:wrong-keys:address:127.0.0.1"
+        store.delete(counted)  # a minute later
+        wait(page, "d.role === 'viewer'")
 
 
 def test_with_a_new_viewer_link_the_old_one_shows_nothing_any_more(

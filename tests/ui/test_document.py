@@ -28,9 +28,9 @@ from ui.settings import PageSettings
 class Asked(Page):
     """A page whose answers are kept."""
 
-    def __init__(self, hub: Hub) -> None:
+    def __init__(self, hub: Hub, address: str = "192.0.2.1") -> None:
         self.answers: list[dict[str, object]] = []
-        super().__init__(Document(), hub)
+        super().__init__(Document(), hub, address)
 
     def _answer(self, number: int, name: str, **fields: object) -> None:
         self.answers.append({"n": number, "name": name, **fields})
@@ -228,18 +228,31 @@ async def test_who_tells_speakers_apart_is_the_sessions_choice_or_else_the_serve
     assert page.session_state()["diariser"] == expected
 
 
+async def test_guessing_keys_by_the_page_is_limited_by_address(page: Asked, session: NewSession) -> None:
+    page.hub.settings.wrong_keys_per_minute = 2
+    other = Asked(page.hub, "192.0.2.2")
+    guess = {"ask": "open", "session": session.id, "key": "guess"}
+    right = guess | {"key": session.viewer_key}
+    assert [await page.ask(n=n, **guess) for n in range(2)] == ["opened", "opened"]
+    assert await page.ask(n=3, **right) == "trouble"
+    assert page.role is None
+    assert await other.ask(n=1, **right) == "opened"
+    assert other.role == "viewer"
+    other._leave(None)
+
+
 @pytest.mark.parametrize(
-    ("api_url", "scheme", "host", "sources"),
+    ("api_url", "host", "sources"),
     [
-        ("", "http", "h:5006", "'self' http://h:8123 ws://h:5006 ws://h:8123"),
-        ("", "http", "[::1]:5006", "'self' http://[::1]:8123 ws://[::1]:5006 ws://[::1]:8123"),
-        ("https://api.example.org", "https", "h", "'self' https://api.example.org wss://h wss://api.example.org"),
-        ("http://x:9/tone/", "http", "h:1", "'self' http://x:9 ws://h:1 ws://x:9"),
+        ("", "h:5006", "'self' http://h:8123 ws://h:5006 ws://h:8123"),
+        ("", "[::1]:5006", "'self' http://[::1]:8123 ws://[::1]:5006 ws://[::1]:8123"),
+        ("https://api.example.org", "h", "'self' https://api.example.org ws://h wss://api.example.org"),
+        ("http://x:9/tone/", "h:1", "'self' http://x:9 ws://h:1 ws://x:9"),
     ],
 )
-def test_the_pages_scripts_may_ask_the_api_and_nobody_else(api_url: str, scheme: str, host: str, sources: str) -> None:
+def test_the_pages_scripts_may_ask_the_api_and_nobody_else(api_url: str, host: str, sources: str) -> None:
     settings = PageSettings(redis_url=SecretStr("redis://x"), port=8123, api_url=api_url)
-    policy = dict(part.split(" ", 1) for part in content_security_policy(settings, scheme, host).split("; "))
+    policy = dict(part.split(" ", 1) for part in content_security_policy(settings, host).split("; "))
     assert policy["connect-src"] == sources
     assert policy["default-src"] == "'none'"
     assert policy["script-src"] == "'self'"
