@@ -1,5 +1,6 @@
 -- Takes from what a caller may do in a while, by the generic cell rate algorithm (ITU-T I.371, annex A.1).
--- KEYS: quota. ARGV: milliseconds in which one more comes, how many there are at most, how many are taken (0: only look).
+-- KEYS: quota. ARGV: milliseconds in which one more comes, how many there are at most, how many are taken (0: none, it
+-- only looks).
 -- Returns 0, or the milliseconds after which there is one.
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)

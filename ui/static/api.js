@@ -39,8 +39,8 @@ export const open = ({people, ...declared}) =>
 export const withApiKey = () => (apiKey() ? {"X-API-Key": apiKey()} : {})
 
 /** Another viewer key for a session or a recording: {viewer_key}. Throws a `Refusal`. */
-export const renewViewerKey = ({session, recorderKey, uploaded}) =>
-  json(`${uploaded ? "recordings" : "sessions"}/${encodeURIComponent(session)}/viewer-key`, {method: "POST", key: recorderKey})
+export const renewViewerKey = ({session: id, recorderKey: key, uploaded}) =>
+  json(`${uploaded ? place(id) : `sessions/${encodeURIComponent(id)}`}/viewer-key`, {method: "POST", key})
 
 /** Call a speaker by a name; an empty one takes the name away. Throws an `Error` whose message is for the reader. */
 export const rename = (mine, speaker, name) => correct("PATCH", mine, `speakers/${speaker}`, {name})

@@ -1,8 +1,8 @@
 /**
- * Keys to sessions and recordings. The viewer key stands in the URL's fragment, which browsers never send; the recorder
- * key of a live session stays in this tab's storage, so that a reload can go on recording and a copied link cannot.
- * The API key stays there, too. The keys to what was uploaded here stay in this browser's storage, so that it is found again: more than one, where two
- * tabs made their first upload at once.
+ * Keys to sessions and recordings. The viewer key stands in the URL's fragment, which browsers never send; the
+ * recorder key of a live session stays in this tab's storage, so that a reload can go on recording and a copied link
+ * cannot. The API key stays there, too. The keys to what was uploaded here stay in this browser's storage, so that it
+ * is found again: more than one, where two tabs made their first upload at once.
  */
 
 const SHELF = "tonetrack-recordings" // in the browser's storage: [{key, viewers: {id: viewer key}}], the newest key first

@@ -155,8 +155,10 @@ export function refused({status, message}) {
 }
 
 /** Why a session was not opened: the service's own sentence, where it had one. */
-export const notOpened = ({status, message}) =>
-  status ? message || "The server could not open a session. Please try again." : "ToneTrack’s service does not answer at the moment. Please try again."
+export function notOpened({status, message}) {
+  if (!status) return "ToneTrack’s service does not answer at the moment. Please try again."
+  return message || "The server could not open a session. Please try again."
+}
 
 /** Why an upload was not taken in. */
 export function refusedUpload(status, detail) {

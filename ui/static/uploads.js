@@ -14,6 +14,7 @@ const ARRIVING_TRIES = 14
 const STALLED = 45_000 // ms in which nothing is sent
 const CHECKED = 180_000 // ms that the server may take over what it has got
 const AGAIN = new Set([0, 429, 500, 502, 503, 504])
+const SAYS_WHY = new Set([429, 503]) // in a sentence that is worth showing while one waits
 
 /** 32 hexadecimal digits; `randomUUID` would need a secure context. */
 const randomId = () =>
@@ -103,7 +104,7 @@ export class Uploads extends EventTarget {
         const stuck = status === STILL_ARRIVING || AGAIN.has(status) || told?.code === "api_key"
         return this.become(item, stuck ? "stuck" : "refused", say.refusedUpload(status, told?.detail))
       }
-      this.become(item, "retrying", status === 503 || status === 429 ? say.refusedUpload(status, told?.detail) : say.UPLOAD_BROKE)
+      this.become(item, "retrying", SAYS_WHY.has(status) ? say.refusedUpload(status, told?.detail) : say.UPLOAD_BROKE)
       await new Promise((resolve) => {
         item.wake = resolve
         setTimeout(resolve, delay * (0.8 + Math.random() / 5))
@@ -114,7 +115,8 @@ export class Uploads extends EventTarget {
   }
 
   async attempt(item) {
-    const headers = {...withApiKey(), "Idempotency-Key": item.id, ...(item.key && {Authorization: `Bearer ${item.key}`})}
+    const bearer = item.key && {Authorization: `Bearer ${item.key}`}
+    const headers = {...withApiKey(), "Idempotency-Key": item.id, ...bearer}
     const {type, body} = form(item)
     item.ending = new AbortController()
     const {signal} = item.ending
