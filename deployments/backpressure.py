@@ -31,7 +31,7 @@ class _Bounded(MessageQueue):
 
     async def __call__(self, message: Any) -> None:
         await super().__call__(message)
-        self._bytes += len(message.get("body") or message.get("bytes") or b"")
+        self._bytes += len(message.get("body") or message.get("bytes") or message.get("text") or b"")
         while self._bytes > MOST_BYTES:
             self._taken.clear()
             await self._taken.wait()

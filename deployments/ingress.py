@@ -7,6 +7,7 @@ from ray import serve
 from ray.serve.handle import DeploymentHandle
 
 from deployments.backpressure import in_replica
+from deployments.bodies import ShortBodies
 from deployments.context import Context
 from deployments.gate import Gate
 from deployments.inbox import Inbox
@@ -16,6 +17,7 @@ from deployments.pool import SessionPool
 from deployments.readiness import Readiness
 from deployments.routes import audio, declared, health, recordings, sessions, speakers, uploads, voices
 from deployments.routes.errors import explain_errors
+from deployments.routes.refusals import EVERYWHERE
 from deployments.security_headers import SecurityHeaders
 from deployments.sessions import open_store
 from deployments.settings import Settings
@@ -33,9 +35,11 @@ def build_api(context: Context) -> FastAPI:
     )
     api.state.context = context
     api.state.readiness = Readiness(context)
-    for routes in (declared, sessions, speakers, audio, uploads, recordings, voices, health):
-        api.include_router(routes.router)
+    for routes in (declared, sessions, speakers, audio, uploads, recordings, voices):
+        api.include_router(routes.router, responses=EVERYWHERE)
+    api.include_router(health.router)
     explain_errors(api)
+    api.add_middleware(ShortBodies)
     api.add_middleware(SameHost, allowed=context.settings.allowed_origins)
     api.add_middleware(SecurityHeaders)
     return api

@@ -8,9 +8,12 @@ from typing import Final
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
+from pipeline.plain import one_line
+
 FILE: Final = "file"
 MOST_FIELDS: Final = 64
 LONGEST_FIELD: Final = 16_384  # bytes, of a field that is not the file, and of a part's headers
+LONGEST_NAME: Final = 80  # characters of a field's name
 
 Write = Callable[[bytes], Awaitable[None]]
 
@@ -120,7 +123,7 @@ class _Part:
     @property
     def name(self) -> str:
         """Of the field."""
-        return self._disposition.get(b"name", b"").decode("utf-8", "replace")
+        return one_line(self._disposition.get(b"name", b"").decode("utf-8", "replace"))[:LONGEST_NAME]
 
     @property
     def file_name(self) -> str:

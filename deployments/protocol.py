@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import struct
 from enum import IntEnum
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 _NUMBER = struct.Struct(">I")
+LONGEST_REASON: Final = 123  # bytes that a close frame holds besides its code (RFC 6455, section 5.5)
 
 
 class Close(IntEnum):
@@ -34,6 +35,11 @@ class Refused(Exception):
         super().__init__(message)
         self.code = code
         self.message = message
+
+    @property
+    def reason(self) -> str:
+        """As much of the sentence as a close frame holds."""
+        return self.message.encode()[:LONGEST_REASON].decode(errors="ignore")
 
 
 class _Message(BaseModel):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from typing import Protocol
 
 import numpy as np
@@ -17,6 +18,8 @@ from pipeline.timeline import SAMPLE_RATE
 
 FRAME_SAMPLES = SAMPLE_RATE // 2  # decoded webm is journalled in frames of this size
 BACKLOG = 40  # frames that may wait to be heard before the recorder is slowed down
+BLOCKS_AHEAD = 256  # of decoded webm that may wait to be journalled: an hour of silence is some kB of it
+BYTES_AHEAD = 2**20  # of webm that may wait to be decoded, besides what earlier connections received
 
 
 class Recording(Protocol):
@@ -124,20 +127,25 @@ class WebmRecording:
         self._buffer = np.zeros(0, np.int16)
         self.next_frame = claim.next_frame
         self._decoded: asyncio.Queue[NDArray[np.int16] | UndecodableAudio | None] = asyncio.Queue()
-        loop = asyncio.get_running_loop()
-        self._decoder = WebmDecoder(lambda block: loop.call_soon_threadsafe(self._decoded.put_nowait, block))
+        self._room = threading.Semaphore(BLOCKS_AHEAD)
+        self._replayed = 0  # bytes
+        self._loop = asyncio.get_running_loop()
+        self._decoder = WebmDecoder(self._deliver)
         self._pump = asyncio.create_task(self._journal_decoded())
 
     async def replay(self) -> None:
         """Decode what earlier connections received."""
         async for frame in self._store.frames(self._session, Codec.WEBM):
             self._arrived_at = frame.arrived_at
+            self._replayed += len(frame.data)
             self._decoder.feed(frame.data)
 
     async def take(self, number: int, payload: bytes, arrived_at: float) -> int:
         """See `Recording`."""
         if self._pump.done():
             await self._pump
+            if number >= self.next_frame:
+                raise UndecodableAudio("its webm stream is over, and more comes after it")
         frame = Frame(number, payload, arrived_at)
         expected = await self._store.append(self._session, self._claim.connection, Codec.WEBM, frame)
         if number >= self.next_frame:
@@ -149,6 +157,8 @@ class WebmRecording:
     async def keep_pace(self) -> None:
         """See `Recording`."""
         await self._journal.keep_pace()
+        while self._decoder.waiting > self._replayed + BYTES_AHEAD and not self._pump.done():  # noqa: ASYNC110
+            await asyncio.sleep(0.1)
 
     async def stop(self) -> float:
         """See `Recording`."""
@@ -160,10 +170,17 @@ class WebmRecording:
         """See `Recording`."""
         # First: what the decoder gives up when cut off would not come out the same way again.
         await tasks.end(self._pump)
-        self._decoder.finish()
+        self._decoder.abandon()
+        self._room.release(BLOCKS_AHEAD)  # the decoder's thread may wait for it
+
+    def _deliver(self, block: NDArray[np.int16] | UndecodableAudio | None) -> None:
+        """Of the decoder's thread, which waits here while it is far ahead of the journal."""
+        self._room.acquire()
+        self._loop.call_soon_threadsafe(self._decoded.put_nowait, block)
 
     async def _journal_decoded(self) -> None:
         while (block := await self._decoded.get()) is not None:
+            self._room.release()
             if isinstance(block, UndecodableAudio):
                 raise block
             fresh = block[min(self._known, len(block)) :]
@@ -171,6 +188,7 @@ class WebmRecording:
             self._buffer = np.concatenate([self._buffer, fresh])
             while len(self._buffer) >= FRAME_SAMPLES:
                 await self._flush(FRAME_SAMPLES)
+                await self._journal.keep_pace()
         if len(self._buffer):
             await self._flush(len(self._buffer))
 

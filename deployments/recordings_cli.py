@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
 import typer
 
 from deployments.analyse_cli import settings_of_environment
+from pipeline.plain import one_line
 from training.console import console, fail, say
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ def show(recording: Recording, key: Key, server: Server = HERE, as_json: AsJson 
         return
     table = Table(show_header=False, box=None)
     for name, told in _facts(job):
-        table.add_row(Text(name, style="bold"), Text(told))
+        table.add_row(Text(name, style="bold"), Text(one_line(told)))
     _out().print(table)
 
 
@@ -207,7 +208,7 @@ def _show(jobs: list[Job], as_json: bool, none: str) -> None:
     for job in jobs:
         length = _length(job.seconds) if job.seconds else ""
         cells = (job.id, job.name, job.state.value, length, _when(job.created_at), _how_far(job))
-        table.add_row(*(Text(cell, no_wrap=number == 0) for number, cell in enumerate(cells)))
+        table.add_row(*(Text(one_line(cell), no_wrap=number == 0) for number, cell in enumerate(cells)))
     _out().print(table)
 
 
@@ -251,7 +252,7 @@ def _range(least: int | None, most: int | None) -> str:
 
 
 def _called(job: Job) -> str:
-    return f"{job.name} ({job.id})"
+    return one_line(f"{job.name} ({job.id})")
 
 
 def _when(instant: float) -> str:

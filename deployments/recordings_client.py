@@ -16,12 +16,14 @@ from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Final, cast
+from urllib.parse import quote
 
 import httpx
 
 from deployments.client import with_api_key
 from pipeline.job import Job
 from pipeline.looks import Look
+from pipeline.plain import one_line
 
 FIRST_WAIT, LONGEST_WAIT = 0.5, 8.0  # s; between attempts to come back
 ATTEMPTS: Final = 8  # in a row over a line that breaks
@@ -121,7 +123,7 @@ class Recordings:
 
     async def job(self, recording: str) -> Job:
         """How far a recording is."""
-        return Job.model_validate((await self._ask("GET", f"/v1/recordings/{recording}")).json())
+        return Job.model_validate((await self._ask("GET", _path(recording))).json())
 
     async def followed(self, recording: str) -> AsyncIterator[Job]:
         """How far a recording is, again and again, until it is over."""
@@ -134,8 +136,8 @@ class Recordings:
 
     async def fetched(self, recording: str, extension: str) -> bytes:
         """What was heard, in the format of an extension, or as a report: html."""
-        path = "report.html" if extension == "html" else f"timeline.{extension}"
-        return (await self._ask("GET", f"/v1/recordings/{recording}/{path}")).content
+        form = "report.html" if extension == "html" else f"timeline.{extension}"
+        return (await self._ask("GET", _path(recording, form))).content
 
     async def owned(self) -> AsyncIterator[Job]:
         """All recordings under the key, newest first."""
@@ -151,21 +153,21 @@ class Recordings:
 
     async def cancel(self, recording: str) -> Job:
         """Have it heard no more."""
-        return Job.model_validate((await self._ask("POST", f"/v1/recordings/{recording}/cancel")).json())
+        return Job.model_validate((await self._ask("POST", _path(recording, "cancel"))).json())
 
     async def retry(self, recording: str) -> Job:
         """Send what was given up to the queue again."""
-        return Job.model_validate((await self._ask("POST", f"/v1/recordings/{recording}/retry")).json())
+        return Job.model_validate((await self._ask("POST", _path(recording, "retry"))).json())
 
     async def looks(self, recording: str) -> list[Look]:
         """Who has looked at it, the newest first."""
-        told = (await self._ask("GET", f"/v1/recordings/{recording}/looks")).json()
+        told = (await self._ask("GET", _path(recording, "looks"))).json()
         return [Look.model_validate(look) for look in told["looks"]]
 
     async def erase(self, recording: str, kind: str = "recordings") -> bool:
         """Erase it from the server; returns whether it was there. `kind`: recordings or sessions."""
         try:
-            await self._ask("DELETE", f"/v1/{kind}/{recording}")
+            await self._ask("DELETE", f"/v1/{kind}/{quote(recording, safe='')}")
         except Refused as error:
             if error.status != 404:
                 raise
@@ -255,6 +257,11 @@ def keep_private(known: Mapping[str, Any], path: Path) -> None:
         file.write(json.dumps(known, indent=1) + "\n")
 
 
+def _path(recording: str, what: str = "") -> str:
+    """Of a recording; what people type for its id leads nowhere else."""
+    return f"/v1/recordings/{quote(recording, safe='')}" + (f"/{what}" if what else "")
+
+
 def _seconds(retry_after: str | None) -> float | None:
     with suppress(ValueError, TypeError):
         return min(max(0.0, float(cast(str, retry_after))), PATIENCE)
@@ -266,5 +273,5 @@ def _detail(answer: httpx.Response) -> str:
     with suppress(ValueError):
         detail = answer.json().get("detail") if isinstance(answer.json(), dict) else None
         if isinstance(detail, str) and detail:
-            return detail
+            return one_line(detail)
     return f"The server answered {answer.status_code} {answer.reason_phrase}."

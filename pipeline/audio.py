@@ -46,6 +46,15 @@ class WebmDecoder:
         """Say that no more bytes come; what is still inside is decoded and delivered."""
         self._bytes.end()
 
+    def abandon(self) -> None:
+        """Say that nobody wants the rest: what has not been decoded is dropped."""
+        self._bytes.drop()
+
+    @property
+    def waiting(self) -> int:
+        """Bytes that were handed in and are still to be decoded."""
+        return len(self._bytes)
+
     def _run(self) -> None:
         try:
             with av.open(
@@ -90,6 +99,15 @@ class _ArrivingBytes:
         with self._changed:
             self._ended = True
             self._changed.notify()
+
+    def drop(self) -> None:
+        with self._changed:
+            self._buffer.clear()
+            self._ended = True
+            self._changed.notify()
+
+    def __len__(self) -> int:
+        return len(self._buffer)
 
     def read(self, size: int) -> bytes:
         with self._changed:

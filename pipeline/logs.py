@@ -25,10 +25,13 @@ from typing import Any, Final, Literal
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
+from pipeline.plain import one_line
+
 Form = Literal["text", "json"]
 
 SERVE: Final = "ray.serve"  # Ray Serve's logger, and the deployments'
 ASYNCIO: Final = "asyncio"  # tells of errors that nobody has asked about
+LONGEST_ID: Final = 40  # characters of an id that are logged; ours have 16, and what a URL says may be anything
 _about: ContextVar[Mapping[str, str]] = ContextVar("about", default=MappingProxyType({}))
 
 
@@ -37,8 +40,12 @@ class Plain(Exception):
 
 
 def about(**ids: str) -> None:
-    """From here on, what this task or thread logs, and the tasks that it begins, is about a session or recording."""
-    _about.set(MappingProxyType({**_about.get(), **ids}))
+    """From here on, what this task or thread logs, and the tasks that it begins, is about a session or recording.
+
+    An id is a stranger's word until it is looked up: it is logged short and in one line, so that it forges no other.
+    """
+    said = {kind: one_line(identity)[:LONGEST_ID] for kind, identity in ids.items()}
+    _about.set(MappingProxyType({**_about.get(), **said}))
 
 
 def why(error: BaseException | None) -> str:

@@ -39,11 +39,13 @@ from pipeline import tasks
 from pipeline.audio import UndecodableAudio
 from pipeline.keys import WrongKey
 from pipeline.logs import about
+from pipeline.plain import one_line
 from pipeline.session import Codec, FrameGap, OtherCodec, Role, SessionOver, TakenOver, UnknownSession
 
 FULL = "All places are taken; try again in half a minute."
 HELLO_SECONDS = 10.0  # from connecting to hello
 SEND_SECONDS = 10.0  # a recorder that does not take an answer for so long is gone
+LONGEST_MISTAKE = 300  # characters of what is said of a message, some of which may be its sender's
 
 logger = logging.getLogger("ray.serve")
 router = APIRouter()
@@ -123,7 +125,7 @@ class _Line:
         logger.info("refused: %s", refusal.code.name.lower())
         try:
             await self._say(Failed(code=refusal.code.name.lower(), message=refusal.message))
-            await self._socket.close(refusal.code, refusal.message[:120])
+            await self._socket.close(refusal.code, refusal.reason)
         except (RuntimeError, WebSocketDisconnect, TimeoutError):
             pass  # nobody is there to hear it
 
@@ -253,4 +255,5 @@ class _Line:
 def _first_mistake(error: ValidationError) -> str:
     mistake = error.errors(include_url=False, include_input=False)[0]
     where = ".".join(str(part) for part in mistake["loc"])
-    return f"This message is not understood: {where + ': ' if where else ''}{mistake['msg']}."
+    told = one_line(f"{where + ': ' if where else ''}{mistake['msg']}")[:LONGEST_MISTAKE]
+    return f"This message is not understood: {told}."

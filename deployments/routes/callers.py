@@ -10,12 +10,13 @@ from fastapi.security import APIKeyHeader
 
 from deployments.gate import Caller, What
 from deployments.routes.access import TheContext, address_of
+from deployments.routes.refusals import Responses, refusal
 
 API_KEY: Final = "X-API-Key"
-REFUSALS: Final[dict[int | str, dict[str, Any]]] = {
-    401: {"description": "no API key, where the server requires one"},
-    403: {"description": "an API key that was never made, has expired or was revoked"},
-    429: {"description": "too many in a minute; see Retry-After"},
+REFUSALS: Final[Responses] = {
+    401: refusal("no API key, where the server requires one"),
+    403: refusal("an API key that was never made, has expired or was revoked"),
+    429: refusal("too many in a minute; see Retry-After"),
 }
 _header = APIKeyHeader(
     name=API_KEY, auto_error=False, scheme_name="ApiKey", description="an API key, where the server requires one"

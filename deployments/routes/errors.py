@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from typing import Final
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -16,10 +17,14 @@ from pipeline.corrections import UnknownSpeaker
 from pipeline.job import UnknownRecording
 from pipeline.keys import WrongKey
 from pipeline.logs import why
+from pipeline.plain import one_line
 from pipeline.session import OutOfStep, UnknownSession
 from pipeline.voices import UnknownVoice, WrongVoiceKey
 
 logger = logging.getLogger("ray.serve")
+
+MOST_MISTAKES: Final = 10  # of a request that are told
+LONGEST_PLACE: Final = 100  # characters of where a mistake is
 
 UNKNOWN = "There is no such session: it was never created, has expired, or was erased."
 UNKNOWN_RECORDING = "There is no such recording: it was never uploaded, has expired, or was erased."
@@ -82,9 +87,9 @@ async def _out_of_step(_: Request, __: Exception) -> JSONResponse:
 
 
 async def _not_understood(_: Request, error: Exception) -> JSONResponse:
-    """Says where and what, without repeating the input, which may hold what cannot even be written back."""
-    mistakes = error.errors() if isinstance(error, RequestValidationError) else []
-    sentences = (f"{'.'.join(str(part) for part in mistake['loc'][1:])}: {mistake['msg']}" for mistake in mistakes)
+    """Says where and what, without repeating the input, of which a field's name may still be any text at all."""
+    mistakes = error.errors()[:MOST_MISTAKES] if isinstance(error, RequestValidationError) else []
+    sentences = (f"{one_line('.'.join(map(str, one['loc'][1:])))[:LONGEST_PLACE]}: {one['msg']}" for one in mistakes)
     return JSONResponse({"detail": "; ".join(sentences).strip(": ")}, 422)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from deployments.multipart import FILE
+from deployments.routes.refusals import Responses, refusal
 from pipeline.exports import FORMATS
 from pipeline.job import RecordingRequest
 
@@ -62,7 +63,7 @@ UPLOAD: Final[dict[str, Any]] = {
         },
     }
 }
-TIMELINES: Final[dict[int | str, dict[str, Any]]] = {
+TIMELINES: Final[Responses] = {
     200: {
         "description": "the timeline",
         "content": {
@@ -77,22 +78,22 @@ TIMELINES: Final[dict[int | str, dict[str, Any]]] = {
             },
         },
     },
-    406: {"description": "no such format"},
-    409: {"description": "it is not heard yet, or never will be"},
+    406: refusal("no such format"),
+    409: refusal("it is not heard yet, or never will be"),
 }
-REFUSALS: Final[dict[int | str, dict[str, Any]]] = {
-    401: {"description": "no key"},
-    403: {"description": "a key that opens nothing, or not this"},
-    404: {"description": "no such recording"},
+SOUND: Final[Responses] = {
+    200: {"description": "the sound", "content": {"*/*": {"schema": {"type": "string", "format": "binary"}}}},
+    206: {"description": "a part of it", "content": {"*/*": {"schema": {"type": "string", "format": "binary"}}}},
+    416: refusal("a range beyond its end"),
 }
-UPLOAD_REFUSALS: Final[dict[int | str, dict[str, Any]]] = {
-    401: {"description": "no API key, where the server requires one"},
-    403: {"description": "nothing was ever uploaded under this key, or the API key opens nothing"},
-    408: {"description": "nothing came for too long"},
-    409: {"description": "the same upload is on its way, or was taken over, by another connection"},
-    413: {"description": "too big or too long"},
-    415: {"description": "no recording"},
-    422: {"description": "encrypted, damaged beyond use, without consent, or a form that makes no sense"},
-    429: {"description": "too many in a minute; see Retry-After"},
-    503: {"description": "too many wait, or the place where sound is kept is away; see Retry-After"},
+UPLOAD_REFUSALS: Final[Responses] = {
+    401: refusal("no API key, where the server requires one"),
+    403: refusal("nothing was ever uploaded under this key, or the API key opens nothing"),
+    408: refusal("nothing came for too long"),
+    409: refusal("the same upload is on its way, or was taken over, by another connection"),
+    413: refusal("too big or too long"),
+    415: refusal("no recording"),
+    422: refusal("encrypted, damaged beyond use, without consent, or a form that makes no sense"),
+    429: refusal("too many in a minute; see Retry-After"),
+    503: refusal("too many wait, or the place where sound is kept is away; see Retry-After"),
 }

@@ -8,6 +8,8 @@ from fastapi import APIRouter, Request, Response
 
 from deployments.readiness import Readiness
 
+Parts = dict[str, str | dict[str, str]]
+
 router = APIRouter(tags=["health"])
 
 
@@ -17,8 +19,8 @@ async def alive() -> dict[str, str]:
     return {"status": "alive"}
 
 
-@router.get("/readyz", responses={503: {"description": "A part that live talk needs is failing; `parts` says which."}})
-async def ready(request: Request, response: Response) -> dict[str, str | dict[str, str]]:
+@router.get("/readyz", responses={503: {"description": "a part is failing; `parts` says which", "model": Parts}})
+async def ready(request: Request, response: Response) -> Parts:
     """Redis takes writes, all session actors answer, the diariser and the emotion recogniser have a healthy replica.
 
     503 where one of these is not so. What live talk does not need (the blob store, the queue and its workers) may be

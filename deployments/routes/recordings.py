@@ -15,7 +15,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from deployments import erasing
 from deployments.facts import declared, facts
 from deployments.routes.access import IsOwner, MayLook, OwnerKey, TheContext, TheKey
-from deployments.routes.examples import JOB, REFUSALS, TIMELINES
+from deployments.routes.examples import JOB, SOUND, TIMELINES
+from deployments.routes.refusals import access, refusal
+from deployments.routes.refusals import events as streamed
 from deployments.routes.sessions import ViewerKey, WhoLooked
 from pipeline.exports import FORMATS, best_format
 from pipeline.job import Job, State, UnknownRecording
@@ -29,7 +31,7 @@ STILL_SECONDS = 15.0  # without news, after which a sign of life is sent
 AUDIO_BLOCK = 2**18  # bytes
 RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})$")
 
-router = APIRouter(prefix="/v1/recordings", tags=["recordings"], responses=REFUSALS)
+router = APIRouter(prefix="/v1/recordings", tags=["recordings"], responses=access("recording"))
 
 
 class Recordings(BaseModel):
@@ -70,7 +72,7 @@ async def look(recording: str, role: Annotated[Role, MayLook], context: TheConte
     return job if role is Role.RECORDER else _for_viewers(job)
 
 
-@router.get("/{recording}/events", response_class=StreamingResponse)
+@router.get("/{recording}/events", response_class=StreamingResponse, responses=streamed("a job each"))
 async def events(recording: str, role: Annotated[Role, MayLook], context: TheContext, key: TheKey) -> StreamingResponse:
     """How far a recording is, as server-sent events, until it is over. Each holds all there is to know."""
     stream = _followed(context.inbox.jobs, recording, role, key)
@@ -105,7 +107,7 @@ async def timeline_as(
     return await _exported(recording, extension, role, context)
 
 
-@router.get("/{recording}/report.html", response_class=HTMLResponse)
+@router.get("/{recording}/report.html", response_class=HTMLResponse, responses={409: TIMELINES[409]})
 async def report(recording: str, role: Annotated[Role, MayLook], context: TheContext) -> HTMLResponse:
     """What was heard as a page with plots that opens without a network."""
     job, known = await _heard(recording, context)
@@ -123,7 +125,7 @@ async def looks(recording: str, context: TheContext) -> WhoLooked:
     return WhoLooked(looks=[one.model_copy(update=owner if one.who == "recorder" else {}) for one in found])
 
 
-@router.get("/{recording}/audio", response_class=StreamingResponse)
+@router.get("/{recording}/audio", response_class=StreamingResponse, responses=SOUND)
 async def audio(
     recording: str,
     role: Annotated[Role, MayLook],
@@ -164,7 +166,7 @@ async def deliveries(recording: str, context: TheContext) -> Attempts:
     return Attempts(deliveries=await context.inbox.webhooks.log(recording))
 
 
-@router.post("/{recording}/cancel", dependencies=[IsOwner], status_code=202)
+@router.post("/{recording}/cancel", dependencies=[IsOwner], status_code=202, responses={409: refusal("it is over")})
 async def cancel(recording: str, context: TheContext) -> Job:
     """Have it heard no more. What is being heard stops within a segment; 409 for what is over."""
     state = await context.inbox.jobs.cancel(recording)
@@ -175,7 +177,9 @@ async def cancel(recording: str, context: TheContext) -> Job:
     return await context.inbox.jobs.job(recording)
 
 
-@router.post("/{recording}/retry", dependencies=[IsOwner], status_code=202)
+@router.post(
+    "/{recording}/retry", dependencies=[IsOwner], status_code=202, responses={409: refusal("it was not given up")}
+)
 async def retry(recording: str, context: TheContext) -> Job:
     """Send what was given up to the queue again; 409 for what was not."""
     try:

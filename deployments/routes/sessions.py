@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator
 from math import inf
-from typing import Annotated
+from typing import Annotated, Final
 
 from fastapi import APIRouter, Header, HTTPException, Path
 from fastapi.responses import StreamingResponse
@@ -14,12 +14,15 @@ from pydantic import BaseModel, Field
 from deployments import erasing
 from deployments.routes.access import AsRecorder, AsViewer, TheContext, TheKey
 from deployments.routes.callers import REFUSALS, OpensSession
+from deployments.routes.refusals import BODY, access, refusal
+from deployments.routes.refusals import events as streamed
 from pipeline.looks import AGAIN, Look
 from pipeline.purposes import permit
 from pipeline.session import Role, SessionRecord, SessionRequest, UnknownSession
 from pipeline.store import SessionStore
 from pipeline.timeline import CHUNK_SECONDS, EMOTIONS, ChunkSpeaker, EmotionReading, Turn, Word
 
+OF_ONE: Final = access("session")
 ChunkNumber = Annotated[int, Path(ge=0, le=1_000_000)]
 
 router = APIRouter(prefix="/v1/sessions", tags=["sessions"])
@@ -59,7 +62,7 @@ class WhoLooked(BaseModel):
     looks: list[Look]
 
 
-@router.post("", status_code=201, responses=REFUSALS)
+@router.post("", status_code=201, responses=BODY | REFUSALS | {404: refusal("no such voice")})
 async def create(request: SessionRequest, context: TheContext, caller: OpensSession) -> SessionCreated:
     """Open a session, once everyone who will be heard has agreed.
 
@@ -81,7 +84,7 @@ async def create(request: SessionRequest, context: TheContext, caller: OpensSess
     )
 
 
-@router.get("/{session}")
+@router.get("/{session}", responses=OF_ONE)
 async def timeline(session: str, role: Annotated[Role, AsViewer], context: TheContext) -> SessionTimeline:
     """The timeline so far."""
     known = await context.store.timeline(session)
@@ -90,7 +93,7 @@ async def timeline(session: str, role: Annotated[Role, AsViewer], context: TheCo
     return told
 
 
-@router.get("/{session}/chunks/{number}")
+@router.get("/{session}/chunks/{number}", responses=OF_ONE)
 async def chunk(
     session: str, number: ChunkNumber, role: Annotated[Role, AsViewer], context: TheContext
 ) -> dict[str, ChunkSpeaker]:
@@ -104,13 +107,17 @@ async def chunk(
     return known.chunk(number)
 
 
-@router.get("/{session}/looks", dependencies=[AsRecorder])
+@router.get("/{session}/looks", dependencies=[AsRecorder], responses=OF_ONE)
 async def looks(session: str, context: TheContext) -> WhoLooked:
     """Who has looked at the session, when and at what, as far as keys tell: a viewer key may be many people's."""
     return WhoLooked(looks=await context.store.looks.of(session))
 
 
-@router.get("/{session}/events")
+@router.get(
+    "/{session}/events",
+    response_class=StreamingResponse,
+    responses=OF_ONE | streamed("the models of pipeline/events.py"),
+)
 async def events(
     session: str,
     role: Annotated[Role, AsViewer],
@@ -126,13 +133,13 @@ async def events(
     return StreamingResponse(stream, media_type="text/event-stream", headers={"Cache-Control": "no-store"})
 
 
-@router.post("/{session}/viewer-key", dependencies=[AsRecorder])
+@router.post("/{session}/viewer-key", dependencies=[AsRecorder], responses=OF_ONE)
 async def renew_viewer_key(session: str, context: TheContext) -> ViewerKey:
     """Another viewer key. With the one before nobody sees anything more; open streams and pages end within 5 s."""
     return ViewerKey(viewer_key=await context.store.renew_viewer_key(session))
 
 
-@router.delete("/{session}", dependencies=[AsRecorder])
+@router.delete("/{session}", dependencies=[AsRecorder], responses=OF_ONE)
 async def erase(session: str, context: TheContext) -> dict[str, str]:
     """Erase everything that is known of a session, now."""
     await erasing.erase(session, context)

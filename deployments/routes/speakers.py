@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Final
 
 from fastapi import APIRouter, HTTPException, Path
 from pydantic import BaseModel, ConfigDict, Field
 
 from deployments.routes.access import AsRecorder, TheContext
+from deployments.routes.refusals import BODY, Responses, access, refusal
 from pipeline.corrections import Merging, Naming
 from pipeline.session import Printable
 
 Speaker = Annotated[int, Path(ge=1, le=1_000_000)]
-MISTAKES: dict[int | str, dict[str, str]] = {
-    404: {"description": "no such session, or nobody of that number has spoken so far"},
-    422: {"description": "not a name, or one speaker merged with themselves"},
+MISTAKES: Final[Responses] = {
+    404: refusal("no such session, or nobody of that number has spoken so far"),
+    422: refusal("not a name, or one speaker merged with themselves"),
 }
 
 router = APIRouter(
-    prefix="/v1/sessions/{session}/speakers", tags=["speakers"], dependencies=[AsRecorder], responses=MISTAKES
+    prefix="/v1/sessions/{session}/speakers",
+    tags=["speakers"],
+    dependencies=[AsRecorder],
+    responses=BODY | access("session") | MISTAKES,
 )
 
 

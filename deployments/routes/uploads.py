@@ -18,6 +18,7 @@ from deployments.context import Context
 from deployments.multipart import BadForm, Form
 from deployments.routes.access import OwnerKey, TheContext
 from deployments.routes.callers import MayUpload
+from deployments.routes.errors import LONGEST_PLACE, MOST_MISTAKES
 from deployments.routes.examples import TAKEN_IN, UPLOAD, UPLOAD_REFUSALS
 from pipeline import tasks
 from pipeline.blobs import Writable
@@ -26,6 +27,7 @@ from pipeline.job import Job, OtherUpload, RecordingRequest, StillArriving, Supe
 from pipeline.jobs import ABSENT
 from pipeline.logs import about, why
 from pipeline.media.undecodable import Reason, UndecodableAudio
+from pipeline.plain import one_line
 from pipeline.purposes import RefusedPurpose, permit
 from pipeline.webhooks import WebhookRefused, check_url
 
@@ -128,7 +130,7 @@ class _Arrival:
         self._attempt = promise.attempt if promise else secrets.token_hex(8)
         self._sign_at = 0.0
         self._waiting = bytearray()
-        self._received = 0
+        self._received = self._taken = 0  # bytes of the body, and of the file in it
         self._blob: Writable | None = None
 
     async def receive(self, request: Request) -> tuple[RecordingRequest, Upload]:
@@ -172,8 +174,8 @@ class _Arrival:
         await self._promise.failed()
 
     async def _take(self, data: bytes) -> None:
-        self._received += len(data)
-        if self._received > self._context.settings.max_upload_bytes:
+        self._taken += len(data)
+        if self._taken > self._context.settings.max_upload_bytes:
             raise _too_big(self._context)
         self._waiting += data
         if len(self._waiting) >= BLOCK:
@@ -197,6 +199,9 @@ class _Arrival:
             except TimeoutError as error:
                 text = f"Nothing has come for {ABSENT:.0f} seconds; send the recording again."
                 raise HTTPException(408, text, {"Connection": "close"}) from error
+            self._received += len(block)
+            if self._received > self._context.settings.max_upload_bytes + BLOCK:  # headers or what follows the end
+                raise _too_big(self._context)
             if time.monotonic() - self._sign_at > SIGN_OF_LIFE:
                 await self._sign()
             yield block
@@ -252,7 +257,10 @@ def _understood(fields: dict[str, str], context: Context) -> RecordingRequest:
         if asked.webhook:
             check_url(asked.webhook, context.settings.webhook_private)
     except ValidationError as error:
-        mistakes = (f"{'.'.join(map(str, one['loc']))}: {one['msg']}".lstrip(": ") for one in error.errors())
+        mistakes = (
+            f"{one_line('.'.join(map(str, one['loc'])))[:LONGEST_PLACE]}: {one['msg']}".lstrip(": ")
+            for one in error.errors()[:MOST_MISTAKES]
+        )
         raise HTTPException(422, "; ".join(mistakes)) from error
     except RefusedPurpose as error:
         raise HTTPException(422, str(error)) from error

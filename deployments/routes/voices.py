@@ -19,6 +19,7 @@ from deployments.context import Context
 from deployments.multipart import FILE, BadForm, Form
 from deployments.routes.access import TheContext, address_of
 from deployments.routes.callers import REFUSALS, MayEnrol
+from deployments.routes.refusals import access, refusal
 from pipeline.audio import UndecodableAudio, decode
 from pipeline.enrolment import LONGEST_SECONDS, CannotEnrol
 from pipeline.session import Printable, VoiceKey
@@ -99,7 +100,13 @@ async def require_voice_key(voice: str, context: TheContext, bearer: _Bearer, co
 AsOwner = Depends(require_voice_key)
 
 
-@router.post("", status_code=201, openapi_extra=VOICE, responses=REFUSALS, dependencies=[MayEnrol])
+@router.post(
+    "",
+    status_code=201,
+    openapi_extra=VOICE,
+    responses=REFUSALS | {413: refusal("more than 20 MB")},
+    dependencies=[MayEnrol],
+)
 async def enrol(request: Request, context: TheContext) -> EnrolledVoice:
     """Enrol a voice from some ten seconds of speech. The sound is not kept; what is kept cannot be played.
 
@@ -116,13 +123,13 @@ async def enrol(request: Request, context: TheContext) -> EnrolledVoice:
     return EnrolledVoice(**voice.record.model_dump(), key=voice.key)
 
 
-@router.get("/{voice}", dependencies=[AsOwner])
+@router.get("/{voice}", dependencies=[AsOwner], responses=access("voice"))
 async def look(voice: str, context: TheContext) -> VoiceRecord:
     """What is known of a voice."""
     return await context.store.voices.record(voice)
 
 
-@router.delete("/{voice}", dependencies=[AsOwner])
+@router.delete("/{voice}", dependencies=[AsOwner], responses=access("voice"))
 async def erase(voice: str, context: TheContext) -> dict[str, str]:
     """Erase a voice, now."""
     await context.store.voices.erase(voice)
