@@ -14,7 +14,7 @@ from bokeh.application.handlers import DirectoryHandler
 from bokeh.server.server import Server
 from tornado.httputil import HTTPHeaders, HTTPServerRequest
 from tornado.ioloop import IOLoop
-from tornado.web import OutputTransform, RequestHandler, StaticFileHandler
+from tornado.web import ErrorHandler, OutputTransform, RequestHandler, StaticFileHandler
 
 from pipeline.headers import of_page
 from pipeline.logs import speak
@@ -105,6 +105,7 @@ def serve(settings: PageSettings) -> Server:
         port=settings.ui_port,
         allow_websocket_origin=websocket_origins(settings),
         extra_patterns=[
+            (r".*%00.*", ErrorHandler, {"status_code": 404}),  # a file system takes no NUL: Tornado answered 500
             (r"/healthz", _Health),
             (r"/assets/(.*)", _Asset, {"path": str(FOLDER / "static")}),
         ],

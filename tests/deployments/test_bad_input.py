@@ -85,6 +85,15 @@ async def test_a_beginning_that_is_not_hello(session: Session, message: str | by
     assert says in said[-1]["message"]
 
 
+@pytest.mark.parametrize("letter", ["x", "é"])
+async def test_what_a_message_is_called_is_not_said_back_at_length(session: Session, letter: str) -> None:
+    """A megabyte of it was; and where it was not ASCII, the line broke without a code."""
+    said, code = await answers(session, json.dumps({"type": letter * 2**20}, ensure_ascii=False))
+    assert code == Close.BAD_MESSAGE
+    assert "not understood" in said[-1]["message"]
+    assert len(said[-1]["message"]) < 400
+
+
 @pytest.mark.parametrize(
     ("frame", "code"),
     [(b"", Close.BAD_MESSAGE), (b"\x00\x00\x00\x00", Close.BAD_MESSAGE), (pack_frame(0, b"odd"), Close.UNDECODABLE)],
@@ -216,6 +225,21 @@ class TestHttp:
             refused = await http.post("/v1/sessions", content=body.encode(), headers=headers)
         assert refused.status_code == 422
         assert refused.json()["detail"]
+
+    async def test_requests_that_are_too_long(self, service: Service, session: Session) -> None:
+        """They were read whole before anything of them was looked at."""
+        headers = {"Authorization": f"Bearer {session.recorder_key}"}
+        path = f"/v1/sessions/{session.id}"
+        async with httpx.AsyncClient(base_url=service.api, headers=headers, timeout=60) as http:
+            for method, where in (("POST", "/v1/sessions"), ("PATCH", f"{path}/speakers/1")):
+                refused = await http.request(method, where, json={"name": "x" * 2**22})
+                assert refused.status_code == 413
+                assert "64 KiB at most" in refused.json()["detail"]
+            assert (await http.request("GET", path, content=b"x" * 2**20)).status_code == 200  # nobody reads it
+            names = {f"\u202e{number}\n": 1 for number in range(500)}
+            told = (await http.post("/v1/sessions", json=names)).json()["detail"]
+        assert told.isprintable()
+        assert len(told) < 2_000
 
     async def test_numbers_beyond_reason(self, service: Service, session: Session) -> None:
         headers = {"Authorization": f"Bearer {session.viewer_key}"}

@@ -12,7 +12,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
 from deployments.client import open_session
-from deployments.protocol import Close, pack_frame, unpack_frame
+from deployments.protocol import Close, Refused, pack_frame, unpack_frame
 from tests.service import ROOT, Service
 
 DOCUMENT = ROOT / "deployments" / "PROTOCOL.md"
@@ -67,3 +67,11 @@ def test_the_document_names_every_close_code() -> None:
 def test_a_frame_is_its_number_and_its_audio() -> None:
     assert pack_frame(258, b"ab") == b"\x00\x00\x01\x02ab"
     assert unpack_frame(b"\x00\x00\x01\x02ab") == (258, b"ab")
+
+
+@pytest.mark.parametrize("letter", ["e", "é", "語", "🙂"])
+def test_a_reason_fits_into_a_close_frame_in_any_script(letter: str) -> None:
+    """A sentence with a name in umlauts was too long for one, and the line broke without a code."""
+    reason = Refused(Close.BAD_MESSAGE, letter * 200).reason
+    assert 120 <= len(reason.encode()) <= 123
+    assert set(reason) == {letter}

@@ -14,8 +14,13 @@ import httpx
 import numpy as np
 import pytest
 import soundfile
+import typer
 
+from deployments import recordings_cli
+from deployments.recordings_client import _detail, _path
+from pipeline.job import Job, State
 from tests.service import ROOT, Service
+from training.console import fail
 
 GIVEN_UP = "It was begun 3 times."
 
@@ -161,6 +166,24 @@ def test_what_is_missing_is_said(arguments: list[str], environment: dict[str, st
     assert ran.status == 1
     assert says in ran.err
     assert len(ran.err.strip().splitlines()) == 1
+
+
+def test_nothing_that_a_server_says_moves_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    """A server is whoever --server names: escape sequences in what it calls things went straight to the terminal."""
+    nasty = "\x1b]0;title\x07\x1b[2J\x9b31m\u202egnp.exe\nid  name"
+    job = Job(id="1" * 16, name=nasty, purpose=nasty, state=State.FAILED, created_at=1.0, error=nasty, file=nasty)
+    recordings_cli._show([job], False, "none")
+    with pytest.raises(typer.Exit):
+        fail(_detail(httpx.Response(422, json={"detail": nasty})))
+    told = capsys.readouterr()
+    shown = f"{told.out}{told.err}{recordings_cli._called(job)}".replace("\n", "")
+    assert "title" in shown
+    assert shown.isprintable()
+
+
+@pytest.mark.parametrize("identity", ["../sessions/1", "1/timeline.csv", "1?x", "%2e%2e", "a#b", "\x00"])
+def test_an_id_that_is_typed_leads_nowhere_else(identity: str) -> None:
+    assert not set(_path(identity).removeprefix("/v1/recordings/")) & set("/?#\x00")
 
 
 def test_what_is_erased_is_gone(uploaded: Uploaded) -> None:

@@ -70,6 +70,20 @@ def test_a_line_of_text_says_it_too() -> None:
     assert line.endswith(" test -- recording 12ab: over: done")
 
 
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_an_id_from_a_url_forges_no_line(form: Form) -> None:
+    """What a URL said was logged with its line feeds, and what came after them looked like a line of ours."""
+
+    def work(logger: logging.Logger) -> None:
+        about(session="12ab\nERROR 2026 ingress -- forged\x1b[31m\u202e\r" + "x" * 10_000)
+        logger.info("refused")
+
+    line = logged(form, work)
+    assert line.isprintable()
+    assert len(line) < 250
+    assert "12ab ERROR 2026 ingress" in line
+
+
 def test_tasks_inherit_what_they_are_about_and_keep_it_to_themselves() -> None:
     async def work(logger: logging.Logger) -> None:
         async def one(session: str) -> None:
