@@ -127,8 +127,9 @@ async def assert_text(taken: Uploaded, text: str) -> None:
     """In every form that the recording leaves in, a name changes nothing but itself."""
     async with taken.client() as owner:
         told = {form: await owner.get(f"/timeline.{form}") for form in ("json", "csv", "rttm", "vtt")}
-        report = await owner.get("/report.html")
-    for answer in (*told.values(), report):
+        if "<" in text:
+            told["html"] = await owner.get("/report.html")
+    for answer in told.values():
         disposition = answer.headers["content-disposition"]
         assert re.fullmatch(r'attachment; filename="[\w-]+\.(json|csv|rttm|vtt|html)"', disposition, re.ASCII)
     assert told["json"].json()["names"]["1"] == text
@@ -138,11 +139,11 @@ async def assert_text(taken: Uploaded, text: str) -> None:
     assert all(len(line.split()) == 10 for line in told["rttm"].text.splitlines())
     assert told["vtt"].text.count("-->") == len(re.findall(r"(?m)^\d\d:\d\d:\d\d\.\d{3} --> ", told["vtt"].text))
     assert not re.search(r"<(?!v )", told["vtt"].text)
-    for tag in ("<script>alert", "<img src=x", "<svg/onload"):
-        assert tag not in report.text
-    drawing = re.search(r'<script type="application/json" id="drawing">(.*?)</script>', report.text, re.DOTALL)
-    assert drawing
-    json.loads(drawing[1])
+    if report := told.get("html"):
+        assert text not in report.text
+        drawing = re.search(r'<script type="application/json" id="drawing">(.*?)</script>', report.text, re.DOTALL)
+        assert drawing
+        json.loads(drawing[1])
 
 
 async def test_a_files_name_is_no_more_than_its_name(service: Service, sound: Pcm) -> None:
