@@ -32,13 +32,13 @@ class Purpose(StrEnum):
 
 
 MEANINGS: Final[dict[Purpose, str]] = {
-    Purpose.PERSONAL: "Personal: for those who talk themselves",
+    Purpose.PERSONAL: "Personal, for ourselves",
     Purpose.THERAPY: "Therapy or medical care",
-    Purpose.SAFETY: "Safety of those who are heard, or of others",
+    Purpose.SAFETY: "Safety",
     Purpose.RESEARCH: "Research",
-    Purpose.EDUCATION: "Education: at a school, a university, a training",
-    Purpose.WORK: "Work: a meeting, a call, an interview",
-    Purpose.OTHER: "Something else, which the remark tells",
+    Purpose.EDUCATION: "Education or training",
+    Purpose.WORK: "Work, meetings included",
+    Purpose.OTHER: "Something else",
 }
 FORBIDDEN: Final = (Purpose.EDUCATION, Purpose.WORK)  # by the AI Act
 

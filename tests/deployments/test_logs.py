@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import numpy as np
 
-from deployments.client import Session, add_voice, open_session
+from deployments.client import Session, add_voice, open_session, remove_voice
 from deployments.protocol import pack_frame
 from tests.deployments.test_bad_input import answers, hello
 from tests.deployments.test_speakers import alone
@@ -66,6 +66,7 @@ async def conversation(service: Service, sound: Pcm, secret: dict[str, str], fol
     headers = {"Authorization": f"Bearer {session.recorder_key}"}
     async with httpx.AsyncClient(base_url=f"{service.api}/v1/sessions/{session.id}", headers=headers) as http:
         assert (await http.patch("/speakers/1", json={"name": secret["speaker"]})).status_code == 200
+    await remove_voice(service.api, voice["id"], voice["key"])
     return session
 
 

@@ -209,7 +209,7 @@ def test_an_id_is_struck_out_of_files_that_are_being_written(tmp_path: Path) -> 
     folder.mkdir(parents=True)
     log, empty = folder / "replica.log", folder / "empty.log"
     empty.touch()
-    (tmp_path / "logs" / "latest").symlink_to(tmp_path)
+    (tmp_path / "logs" / "latest").symlink_to(tmp_path / "kept")
     (tmp_path / "kept").write_text(gone)
     with log.open("a") as writing:
         writing.write(f'{{"session": "{gone}"}}\n{{"session": "{other}"}}\n{gone}{gone}\n')

@@ -225,7 +225,7 @@ export function showFacts(session, job) {
   const known = Boolean(session.purpose) && session.state !== "erased"
   const elsewhere = session.diariser === "google" ? $("elsewhere").textContent : ""
   $("elsewhere").hidden = !elsewhere
-  write($("remark-need"), $("purpose").value === "other" ? "that tells what it is" : "if you like")
+  write($("remark-need"), $("purpose").value === "other" ? "needed" : "if you like")
   $("setup").hidden = session.state !== "ready"
   $("consent").hidden = !known && session.state !== "ready"
   $("facts").hidden = !known
