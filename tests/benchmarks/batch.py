@@ -16,11 +16,12 @@ from tests.benchmarks.run import Part, Run
 from tests.benchmarks.tables import Table
 from tests.benchmarks.uploads import Uploader, mp3, peaks
 
-FILES = (1, 4, 16)  # at once
+FILES, QUICK_FILES = (1, 4, 16), (1, 4)  # at once
 SHORT, QUICK_SHORT = 2.0, 0.5  # minutes of each of them
 HOUR, QUICK_HOUR = 60.0, 4.0  # minutes of the long one
 ALONE, QUICK_ALONE = 10.0, 2.0  # minutes that the plain process hears
-LIVE, LIVE_SECONDS = 4, 8.0  # streams beside uploads, and for how long each of the two times
+LIVE = 4  # streams beside uploads
+LIVE_SECONDS, QUICK_LIVE_SECONDS = 8.0, 4.0  # that they are heard, each of the two times
 
 
 def measure(run: Run) -> Figures:
@@ -37,7 +38,7 @@ def measure(run: Run) -> Figures:
     uploader = Uploader(run.service)
     uploader.hear(mp3(0.25, run.folder, run.pcm))  # what is only done the first time
     file = mp3(short, run.folder, run.pcm)
-    for files in FILES:
+    for files in QUICK_FILES if run.quick else FILES:
         run.say(f"batch: {files} of {short:g} minutes at once")
         took = uploader.hear_together(file, files)
         figures["files"].append({"files": files, "seconds": took, "factor": took / (files * 60 * short)})
@@ -58,10 +59,10 @@ async def _beside(run: Run, uploader: Uploader, file: Path) -> dict[str, float]:
     crowd = Crowd(run.service, run.pcm)
     await crowd.join(LIVE)
     await asyncio.sleep(2.0)
-    alone = await listen(crowd, LIVE_SECONDS)
+    alone = await listen(crowd, run.either(LIVE_SECONDS, QUICK_LIVE_SECONDS))
     uploads = [await asyncio.to_thread(uploader.upload, file) for _ in range(2)]
     await asyncio.sleep(1.0)
-    busy = await listen(crowd, LIVE_SECONDS)
+    busy = await listen(crowd, run.either(LIVE_SECONDS, QUICK_LIVE_SECONDS))
     going = [uploader.job(*upload)["state"] in ("queued", "running") for upload in uploads]
     for upload in uploads:
         uploader.erase(*upload)

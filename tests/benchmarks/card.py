@@ -26,8 +26,8 @@ FRAGMENTS = 1.0  # for each second of talk, where no other part of the run has c
 Answer = dict[str, Any]
 
 
-def throughput(gpu: bool, seconds: float, sizes: Sequence[int] = ()) -> Answer:
-    """Fragments that the network of the emotion model hears in a second, by batch, on the first GPU or on one core.
+def throughput(seconds: float, sizes: Sequence[int] = ()) -> Answer:
+    """Fragments that the network of the emotion model hears in a second, by batch, on the first GPU, else on one core.
 
     The network alone, for features are made on processors. `sizes`: of batches, in place of those that suit the device.
     """
@@ -40,8 +40,7 @@ def throughput(gpu: bool, seconds: float, sizes: Sequence[int] = ()) -> Answer:
     from pipeline.timeline import SAMPLE_RATE
 
     cards = tf.config.list_physical_devices("GPU")
-    if gpu and not cards:
-        return {"device": "", "rates": {}}
+    gpu = bool(cards)
     generator = np.random.default_rng(0)
     frames = features.frames_in(round(LONGEST * SAMPLE_RATE))
     rates = {}
@@ -61,21 +60,17 @@ def throughput(gpu: bool, seconds: float, sizes: Sequence[int] = ()) -> Answer:
                 calls += 1
             rates[str(size)] = size * calls / (time.perf_counter() - began)
     name = tf.config.experimental.get_device_details(cards[0]).get("device_name", "a GPU") if gpu else "one core"
-    return {"device": name, "rates": rates}
+    return {"gpu": gpu, "device": name, "rates": rates}
 
 
 def measure(run: Run) -> Figures:
     """The card, or a core."""
     run.say("card: the emotion model by the size of a batch")
     run.end_service()
-    seconds = run.either(SECONDS, QUICK_SECONDS)
-    told = plain.apart(throughput, True, seconds)
-    gpu = bool(told["device"])
-    if not gpu:
-        told = plain.apart(throughput, False, seconds)
+    told = plain.apart(throughput, run.either(SECONDS, QUICK_SECONDS))
     fragments = run.found.get("efficiency", {}).get("plain", {}).get("fragments", FRAGMENTS)
     needed = SESSIONS * fragments / max(told["rates"].values())
-    return {"gpu": gpu, **told, "fragments": fragments, "sessions": SESSIONS, "needed": needed}
+    return {**told, "fragments": fragments, "sessions": SESSIONS, "needed": needed}
 
 
 def tables(figures: Figures) -> list[Table]:

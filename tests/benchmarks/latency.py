@@ -21,8 +21,8 @@ from tests.benchmarks.run import Part, Run
 from tests.benchmarks.tables import Table, percent, seconds
 
 STREAMS, QUICK_STREAMS = (1, 8, 16, 32, 48), (1, 8)
-SECONDS, QUICK_SECONDS = 12.0, 6.0  # of listening to events
-WATCHED, QUICK_WATCHED = 10.0, 5.0  # s in which a browser looks on
+SECONDS, QUICK_SECONDS = 10.0, 6.0  # of listening to events
+WATCHED, QUICK_WATCHED = 8.0, 5.0  # s in which a browser looks on
 FIRST_WORDS = 3.0  # s that are not counted
 LONGEST = 120.0  # s that a stream of webm may talk
 CODECS: tuple[Codec, ...] = ("pcm16", "webm")

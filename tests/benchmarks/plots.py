@@ -8,7 +8,7 @@ from itertools import cycle
 
 from bokeh.embed import file_html
 from bokeh.layouts import column
-from bokeh.models import Range1d
+from bokeh.models import FactorRange, Range1d
 from bokeh.models.ui import UIElement
 from bokeh.models.widgets import Div
 from bokeh.palettes import Colorblind8
@@ -33,7 +33,7 @@ def lines(title: str, x: str, y: str, at: Sequence[float], curves: Mapping[str, 
         title=title,
         x_axis_label=x,
         y_axis_label=y,
-        y_range=Range1d(0, ROOM * most),
+        y_range=Range1d(start=0, end=ROOM * most),
         width=WIDTH,
         height=HEIGHT,
         toolbar_location=None,
@@ -50,8 +50,8 @@ def bars(title: str, y: str, heights: Mapping[str, float]) -> Plot:
     names = list(heights)
     plot = Plot(
         title=title,
-        x_range=names,
-        y_range=Range1d(0, ROOM * max(heights.values(), default=1.0)),
+        x_range=FactorRange(factors=names),
+        y_range=Range1d(start=0, end=ROOM * max(heights.values(), default=1.0)),
         y_axis_label=y,
         width=WIDTH,
         height=HEIGHT,

@@ -25,7 +25,9 @@ def figures() -> dict[str, Any]:
     """A run on which everything but the efficiency is as it should be, and no recording of an hour was heard."""
     heard = {"p50": 0.1, "p95": 0.4, "p99": 0.5, "count": 900, "kept_up": 1.0}
     taken = {"cpu": {"diariser": 0.02, "Redis": 0.01}, "memory": {"diariser": 400.0}, "redis_mb": 20.0, "cores": 1.44}
-    levels = [{"streams": streams, "carried": streams < 56, **heard, **taken} for streams in (8, 48, 56)]
+    levels = [
+        {"asked": streams, "streams": streams, "carried": streams < 56, **heard, **taken} for streams in (8, 48, 56)
+    ]
     return {
         "at": "2026-11-26T20:00:00+00:00",
         "cores": 2,
@@ -38,7 +40,6 @@ def figures() -> dict[str, Any]:
             "rest": {"memory_gb": 2.2, "cpu": 0.05, "redis_mb": 1.0},
             "rows": levels,
             "most": 48,
-            "full": True,
             "dropped": 0,
             "each_further": {"memory_mb": 2.0, "cores": 0.03},
             "refusal": {"came": 16, "running": 56, "let_in": 2, "refused": {"busy": 8, "503": 6}, **heard},
@@ -71,6 +72,22 @@ def test_the_busiest_machine_is_the_last_that_was_not_full() -> None:
     assert capacity.busiest(figures()["capacity"])["streams"] == 48
 
 
+def test_the_most_and_what_each_further_one_takes_are_of_what_was_carried() -> None:
+    rows = figures()["capacity"]["rows"]
+    rows[0] |= {"cores": 0.24, "memory": {"diariser": 320.0}}
+    assert capacity.summary(rows) == {
+        "most": 48,
+        "each_further": {"memory_mb": pytest.approx(2.0), "cores": pytest.approx(0.03)},
+    }
+    assert capacity.summary(rows[2:]) == {"most": 0, "each_further": {}}
+
+
+def test_a_full_machine_gets_few_more_at_a_time() -> None:
+    assert capacity.gently(24, [32, 40, 96]) == [26, 28, 30, 32, 34, 36]
+    assert capacity.gently(24, [28]) == [26, 28]
+    assert capacity.gently(96, []) == []
+
+
 def test_a_row_has_as_many_cells_as_there_are_columns() -> None:
     with pytest.raises(ValueError, match="1 cells below 2 columns"):
         Table("Latency", ["streams", "p95"]).add("8")
@@ -100,13 +117,13 @@ def test_a_plain_loop_hears_what_it_is_given(small_conversation: tuple[Pcm, list
 
 
 def test_what_fails_in_a_process_of_its_own_says_why() -> None:
-    with pytest.raises(RuntimeError, match="int failed in a process of its own: ValueError: invalid literal"):
-        plain.apart(int, "no number")
+    with pytest.raises(RuntimeError, match="dict failed in a process of its own: ValueError: dictionary update"):
+        plain.apart(dict, "no pairs")
 
 
 def test_the_network_is_timed_wherever_it_runs() -> None:
-    told = plain.apart(card.throughput, False, 0.1, (1, 4))
-    assert told["device"] == "one core"
+    told = plain.apart(card.throughput, 0.1, (1, 4))
+    assert told["device"] == "one core" or told["gpu"]
     assert all(rate > 0 for rate in told["rates"].values())
     assert list(told["rates"]) == ["1", "4"]
 

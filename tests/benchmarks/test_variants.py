@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from deployments import pool, sessions
 from deployments.emotion import EmotionRecogniser
@@ -43,12 +44,13 @@ async def test_each_hop_is_a_call_of_its_own(unbatched: None, module: Any) -> No
 async def test_each_fragment_is_heard_alone(unbatched: None) -> None:
     sizes: list[int] = []
 
-    def embed(fragments: Sequence[int]) -> list[int]:
+    def embed(fragments: Sequence[NDArray[np.int16]]) -> list[NDArray[np.float32]]:
         sizes.append(len(fragments))
-        return [2 * fragment for fragment in fragments]
+        return [fragment.astype(np.float32) for fragment in fragments]
 
     replica: Any = SimpleNamespace(_model=SimpleNamespace(embed=embed))
-    assert await EmotionRecogniser.embed(replica, [1, 2, 3]) == [2, 4, 6]
+    heard = await EmotionRecogniser.embed(replica, [np.full(1, level, np.int16) for level in (1, 2, 3)])
+    assert [float(answer[0]) for answer in heard] == [1.0, 2.0, 3.0]
     assert sizes == [1, 1, 1]
 
 
