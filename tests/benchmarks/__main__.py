@@ -15,7 +15,7 @@ import platform
 import sys
 import tempfile
 import time
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -33,8 +33,8 @@ REPORT = Path("build/benchmark.json")
 WIDTH = 120  # of what is printed where there is no terminal
 
 
-def measure(parts: Iterable[Part], quick: bool, console: Console) -> Figures:
-    """The figures of some parts, each of whose tables is printed as soon as it is there."""
+def measure(parts: Iterable[Part], quick: bool, console: Console, report: Path) -> Figures:
+    """The figures of some parts. Each is printed and kept as soon as it is there: no later failure takes it away."""
     figures: Figures = {
         "at": datetime.now(UTC).isoformat(),
         "cores": os.cpu_count(),
@@ -48,31 +48,30 @@ def measure(parts: Iterable[Part], quick: bool, console: Console) -> Figures:
     ):
         for part in parts:
             figures[part.name] = part.measure(run)
-            show(part, figures, console)
-    figures["took"] = time.monotonic() - began
+            figures["took"] = time.monotonic() - began
+            report.write_text(json.dumps(figures, indent=1) + "\n")
+            for table in part.tables(figures[part.name]):
+                console.print(table.rich())
+                console.print()
     return figures
 
 
-def show(part: Part, figures: Figures, console: Console) -> None:
-    """Print a part's tables."""
-    for table in part.tables(figures[part.name]):
-        console.print(table.rich())
-        console.print()
+def write_page(figures: Figures, html: Path) -> None:
+    """All tables and plots on one page."""
+    shown: dict[str, Shown] = {headline(figures).replace("`", ""): ([aims(figures)], [])}
+    for part in PARTS.values():
+        if part.name in figures:
+            shown[part.about] = part.tables(figures[part.name]), part.plots(figures[part.name])
+    html.write_text(page("ToneTrack's benchmarks", shown))
 
 
-def write(figures: Figures, parts: Iterable[Part], report: Path) -> Path:
-    """The JSON, and beside it the page, whose path is returned."""
-    report.parent.mkdir(parents=True, exist_ok=True)
-    report.write_text(json.dumps(figures, indent=1) + "\n")
-    shown: dict[str, Shown] = {
-        part.about: (part.tables(figures[part.name]), part.plots(figures[part.name]))
-        for part in parts
-        if part.name in figures
-    }
-    html = report.with_suffix(".html")
-    summary: dict[str, Shown] = {headline(figures).replace("`", ""): ([aims(figures)], [])}
-    html.write_text(page("ToneTrack's benchmarks", summary | shown))
-    return html
+def chosen(only: Collection[str]) -> list[Part]:
+    """The parts that were named, in their order; all, where none was. Raises `ValueError` where one lacks another."""
+    parts = [part for name, part in PARTS.items() if not only or name in only]
+    for part in parts:
+        if missing := set(part.needs) - {other.name for other in parts}:
+            raise ValueError(f"{part.name} rests on {' and '.join(sorted(missing))}: name these with --only, too.")
+    return parts
 
 
 def parser() -> argparse.ArgumentParser:
@@ -92,15 +91,21 @@ def parser() -> argparse.ArgumentParser:
 
 def main() -> None:
     """Measure, print, write; or print what was measured before."""
-    options = parser().parse_args()
+    options_of = parser()
+    options = options_of.parse_args()
     if options.readme:
         print(markdown(json.loads(options.readme.read_text()), PARTS.values()))
         return
-    chosen = [part for name, part in PARTS.items() if not options.only or name in options.only]
+    try:
+        parts = chosen(options.only or ())
+    except ValueError as error:
+        options_of.error(str(error))
     console = Console(width=None if sys.stdout.isatty() else WIDTH)
-    figures = measure(chosen, options.quick, console)
+    options.report.parent.mkdir(parents=True, exist_ok=True)
+    figures = measure(parts, options.quick, console, options.report)
     console.print(aims(figures).rich())
-    html = write(figures, chosen, options.report)
+    html = options.report.with_suffix(".html")
+    write_page(figures, html)
     console.print(f"{options.report} holds the figures, {html} the plots", highlight=False)
 
 

@@ -45,7 +45,7 @@ class Run:
         self.say("starting the service")
         began = time.monotonic()
         service = self._stack.enter_context(running_service(max_sessions=PLACES, metrics_port=free_port()))
-        self.found["start"] = {"ready_after": time.monotonic() - began}
+        self.found.setdefault("start", {"ready_after": time.monotonic() - began})
         return service
 
     def end_service(self) -> None:
@@ -71,10 +71,14 @@ class Run:
 
 @dataclass(frozen=True)
 class Part:
-    """One part of the benchmarks: it measures, and shows what was measured, here or from a file."""
+    """One part of the benchmarks: it measures, and shows what was measured, here or from a file.
+
+    `needs`: the parts on whose figures it rests.
+    """
 
     name: str
     about: str
     measure: Callable[[Run], Figures]
     tables: Callable[[Figures], list[Table]]
     plots: Callable[[Figures], list[Plot]]
+    needs: tuple[str, ...] = ()

@@ -1,7 +1,8 @@
 """Side by side in one run: the service as it is shipped, and what else it might have been.
 
 The brief's way, which starts Python and loads the model for each fragment; the same graph with nothing batched; the
-same graph behind HAProxy; and ONNX Runtime in place of TensorFlow. What cannot run here is named with its reason.
+same graph behind HAProxy, which listens on all addresses meanwhile; and ONNX Runtime in place of TensorFlow. What
+cannot run here is named with its reason.
 """
 
 from __future__ import annotations

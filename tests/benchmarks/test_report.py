@@ -133,6 +133,13 @@ def test_help_names_every_part() -> None:
     assert all(f"  {part.name} " in text and part.about in text for part in command.PARTS.values())
 
 
+def test_a_part_that_rests_on_others_is_not_run_without_them() -> None:
+    assert [part.name for part in command.chosen({"batch", "latency"})] == ["latency", "batch"]
+    assert command.chosen(()) == list(command.PARTS.values())
+    with pytest.raises(ValueError, match="paper rests on capacity and length"):
+        command.chosen({"paper"})
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_one_part_runs_to_its_end(tmp_path: Path) -> None:
