@@ -34,12 +34,12 @@ def measure(run: Run) -> Figures:
     run.say(f"efficiency: {streams} live")
     served = asyncio.run(_served(run, streams))
     run.end_service()
-    run.say(f"efficiency: the same in a plain loop, {streams} conversations in lockstep")
+    joined = served["joined"]
+    run.say(f"efficiency: the same in a plain loop, {joined} conversations in lockstep")
     length = FIRST + run.either(SECONDS, QUICK_SECONDS)
-    told = plain.apart(plain.live, [talk_of(run.pcm, number % TALKS, length) for number in range(streams)], FIRST)
+    told = plain.apart(plain.live, [talk_of(run.pcm, number % TALKS, length) for number in range(joined)], FIRST)
     alone = told["cpu"] / told["seconds"]
     return {
-        "streams": streams,
         "served": served,
         "plain": {
             "cpu": alone,

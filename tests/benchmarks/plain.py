@@ -110,12 +110,28 @@ def recording(path: str) -> Answer:
     }
 
 
+@contextmanager
+def environment(added: dict[str, str]) -> Iterator[None]:
+    """Some variables for whatever is started in the block."""
+    before = {name: os.environ.get(name) for name in added}
+    os.environ.update(added)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
 def apart(work: Callable[..., Answer], *arguments: object) -> Answer:
     """What `work` answers in a fresh process. Raises `RuntimeError` with what went wrong there."""
     context = multiprocessing.get_context("spawn")
     receiver, sender = context.Pipe(duplex=False)
     process = context.Process(target=_answer, args=(sender, work, arguments))
-    process.start()
+    with environment(QUIET_WORKERS):  # before it imports anything: libraries look at it once
+        process.start()
     sender.close()
     try:
         outcome: Answer | str = receiver.recv() if receiver.poll(PATIENCE) else f"no answer in {PATIENCE:.0f} s"
@@ -130,7 +146,6 @@ def apart(work: Callable[..., Answer], *arguments: object) -> Answer:
 
 
 def _answer(sender: Any, work: Callable[..., Answer], arguments: tuple[object, ...]) -> None:
-    os.environ.update(QUIET_WORKERS)  # before anything loads the models' libraries
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # TensorFlow says there that it finds no GPU; errors go to `sender`
     try:
         sender.send(work(*arguments))

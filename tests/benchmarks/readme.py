@@ -120,9 +120,6 @@ def headline(figures: Figures) -> str:
 
 
 def markdown(figures: Figures, parts: Iterable[Part]) -> str:
-    """The section: where it was measured, the aims, the tables of all parts that were run."""
-    tables = [
-        aims(figures),
-        *(table for part in parts if part.name in figures for table in part.tables(figures[part.name])),
-    ]
+    """The section: where it was measured, the aims, and the first table of each part that was run."""
+    tables = [aims(figures), *(part.tables(figures[part.name])[0] for part in parts if part.name in figures)]
     return "\n\n".join([headline(figures), *(table.markdown() for table in tables)]) + "\n"

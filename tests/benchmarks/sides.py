@@ -14,7 +14,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -54,13 +53,13 @@ def measure(run: Run) -> Figures:
     run.end_service()
     run.say("side by side: a fresh process for each fragment")
     fresh = _fresh(run)
-    for name, environment, reason in _variants(run):
+    for name, added, reason in _variants(run):
         if reason:
             skipped[name] = reason
             continue
         run.say(f"side by side: {name}, {streams} live")
-        with _environment(environment):
-            module = "tests.benchmarks.variants" if variants.VARIANT in environment else "deployments.cli"
+        with plain.environment(added):
+            module = "tests.benchmarks.variants" if variants.VARIANT in added else "deployments.cli"
             with running_service(module=module, max_sessions=PLACES) as service:
                 rows[name] = asyncio.run(_row(run, service, streams))
     return {"streams": streams, "rows": rows, "fresh": fresh, "skipped": skipped}
@@ -116,21 +115,6 @@ def _fresh(run: Run) -> Row:
         sums["cpu"] += used.ru_utime + used.ru_stime
         sums["memory_mb"] += used.ru_maxrss * 1024 / 1e6
     return {name: value / fragments for name, value in sums.items()}
-
-
-@contextmanager
-def _environment(added: dict[str, str]) -> Iterator[None]:
-    """Some variables for whatever is started in the block."""
-    before = {name: os.environ.get(name) for name in added}
-    os.environ.update(added)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
 
 
 async def _row(run: Run, service: Service, streams: int) -> Row:
