@@ -22,7 +22,7 @@ REASON = "forbids inferring emotions at work and in education"
 
 
 def context(**settings: Any) -> Context:
-    return Context(Settings(**settings), NOTHING, NOTHING, NOTHING, NOTHING)
+    return Context(Settings(**settings), NOTHING, NOTHING, NOTHING, NOTHING, NOTHING)
 
 
 def asking(**settings: Any) -> httpx.AsyncClient:

@@ -22,12 +22,14 @@ from websockets.exceptions import ConnectionClosed
 
 from deployments.client import Session
 from deployments.context import Context
+from deployments.gate import Gate
 from deployments.protocol import Close, Hello, Stop, pack_frame
 from deployments.routes import audio
 from deployments.sessions import SessionActor
 from deployments.settings import Settings
-from pipeline.session import NewSession, SessionRequest
+from pipeline.session import Frame, NewSession, SessionRequest
 from pipeline.store import SessionStore
+from pipeline.store import connect as redis_at
 from tests.deployments.actors import FRAME, Actors
 from tests.deployments.hostile import Hostile, Message
 from tests.service import Pcm, Service, assert_same, record
@@ -107,9 +109,17 @@ async def rig(url: str, actors: Actors, store: SessionStore) -> Rig:
     def remote(method: Callable[..., Any]) -> Any:
         return SimpleNamespace(remote=lambda *arguments: asyncio.ensure_future(method(*arguments)))
 
-    handle = SimpleNamespace(hear=remote(actor.hear), finish=remote(actor.finish))
-    pool = SimpleNamespace(actor=lambda _: handle)
-    context = Context(Settings(redis_url=url), store, cast(Any, pool), cast(Any, None), cast(Any, None))
+    async def hear(session: str, frame: Frame) -> int:
+        ((waiting,), _) = await actor.hear([(session, frame)])
+        return waiting
+
+    handle = SimpleNamespace(finish=remote(actor.finish))
+    pool = SimpleNamespace(
+        lag=0.0, actor=lambda _: handle, hear=lambda session, frame: asyncio.ensure_future(hear(session, frame))
+    )
+    settings = Settings(redis_url=url, recorders_per_caller=1_000, wrong_keys_per_minute=10_000)
+    gate = Gate(settings, redis_at(url))
+    context = Context(settings, store, cast(Any, pool), cast(Any, None), cast(Any, None), gate)
     api = FastAPI()
     api.state.context = context
     api.include_router(audio.router)

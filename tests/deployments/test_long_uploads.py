@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from deployments.context import Context
+from deployments.gate import Gate
 from deployments.inbox import Inbox
 from deployments.ingress import build_api
 from deployments.routes.uploads import BLOCK
@@ -26,7 +27,7 @@ async def http(url: str, store: SessionStore, tmp_path: Path) -> AsyncIterator[h
     settings = Settings(redis_url=url, max_upload_bytes=MOST, blobs=str(tmp_path))
     nothing: Any = None
     inbox = Inbox(settings)
-    api = build_api(Context(settings, store, nothing, nothing, inbox))
+    api = build_api(Context(settings, store, nothing, nothing, inbox, Gate(settings, inbox.redis)))
     async with httpx.AsyncClient(transport=httpx.ASGITransport(cast(Any, api)), base_url="http://here") as client:
         yield client
     await inbox.redis.aclose()

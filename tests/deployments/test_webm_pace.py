@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import threading
 import tracemalloc
-from types import SimpleNamespace
 from typing import Any, cast
 
 import numpy as np
@@ -27,9 +26,8 @@ class SlowEar:
 
     def __init__(self) -> None:
         self.bytes = 0
-        self.hear = SimpleNamespace(remote=self._hear)
 
-    def _hear(self, _: str, frame: Any) -> asyncio.Future[int]:
+    def hear(self, _: str, frame: Any) -> asyncio.Future[int]:
         self.bytes += len(frame.data)
         waiting: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         waiting.set_result(BACKLOG + 1)
@@ -39,8 +37,8 @@ class SlowEar:
 async def recording(url: str, store: SessionStore) -> tuple[Recording, SlowEar, str]:
     session = (await store.create(SessionRequest(purpose="research", consent=True))).id
     ear = SlowEar()
-    pool = cast(Any, SimpleNamespace(actor=lambda _: ear))
-    context = Context(Settings(redis_url=url), store, pool, cast(Any, None), cast(Any, None))
+    unused: Any = None
+    context = Context(Settings(redis_url=url), store, cast(Any, ear), unused, unused, unused)
     return await open_recording(context, session, Codec.WEBM, None), ear, session
 
 
