@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, Route, expect
 
+from pipeline.consent import CURRENT
 from pipeline.session import NewSession
 from tests.browser import declare, obeying, until, wait
 from tests.ui.stage import CORS, Backend
@@ -20,6 +21,7 @@ pytestmark = pytest.mark.timeout(120)
 NASTY = "<img src=x onerror=alert(1)>.wav"
 SOUND = {"name": "talk.wav", "mimeType": "audio/wav", "buffer": b"RIFF" + bytes(2_000)}
 SHELF = "tonetrack-recordings"
+AGREED_TO = {"consent_version": CURRENT.version}
 Answer = tuple[int, Any]
 
 
@@ -177,7 +179,7 @@ def test_what_is_missing_is_said_and_both_doors_share_the_form(page: Page, servi
     (_, form), *others = service.forms
     assert not others
     said = {"purpose": "research", "consent": "true", "name": "Sunday", "channels": "mix", "keep_audio": "true"}
-    assert fields(form) == said | {"min_speakers": "3", "max_speakers": "3"}
+    assert fields(form) == said | AGREED_TO | {"min_speakers": "3", "max_speakers": "3"}
     assert bytes(SOUND["buffer"]) in form
     expect(page.get_by_label("Everyone who will be heard has agreed")).not_to_be_checked()
     expect(page.locator("#held li")).to_have_count(0)
@@ -195,7 +197,7 @@ def test_each_channel_being_one_person_nobody_is_counted(page: Page, service: Se
     send(page, SOUND | {"name": "a.wav"}, SOUND | {"name": "b.wav"})
     wait(page, "d.recordings === '2' && d.uploads === '0'")
     assert [fields(form) for _, form in service.forms] == 2 * [
-        {"purpose": "research", "consent": "true", "channels": "speakers", "keep_audio": "false"}
+        {"purpose": "research", "consent": "true", "channels": "speakers", "keep_audio": "false"} | AGREED_TO
     ]
     uploads = [key for method, _, key in service.asked if method == "POST"]
     assert uploads == [None, "owner"], "the second comes under the key that the first was given"
