@@ -84,3 +84,11 @@ def test_what_is_analysed_without_a_server_is_refused_as_well(monkeypatch: pytes
     assert REASON not in " ".join(CliRunner().invoke(app, analysing).output.split()), "it goes on to the file"
     unexplained = CliRunner().invoke(app, ["analyse", "talk.wav", "--purpose", "other", "--consent"])
     assert "needs a remark" in " ".join(unexplained.output.split())
+
+
+def test_erasing_asks_for_an_id_and_a_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TONETRACK_REDIS_URL", raising=False)
+    for identity, says in (("../everything", "is no id"), ("0123456789abcdef", "There is neither a key nor a Redis.")):
+        refused = CliRunner().invoke(app, ["erase", identity])
+        assert refused.exit_code == 1
+        assert says in " ".join(refused.output.split())
