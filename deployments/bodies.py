@@ -33,7 +33,9 @@ def _counted(receive: Receive) -> Receive:
         received += len(message.get("body", b""))
         if received > LONGEST_BODY:
             text = f"A request has {LONGEST_BODY // 1_024} KiB at most; only recordings and voices may be longer."
-            raise HTTPException(413, text, {"Connection": "close"})
+            raise HTTPException(
+                413, text
+            )  # the line stays: closed under who still sends, it would take the answer along
         return message
 
     return counted
