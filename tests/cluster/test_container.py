@@ -206,8 +206,8 @@ def test_there_is_room_for_what_ray_shares() -> None:
     assert bytes_of(SERVICES["tonetrack"]["shm_size"]) > OBJECT_STORE
 
 
-def routes() -> list[tuple[list[str], str, str]]:
-    """Of the Caddyfile, as Caddy reads it: paths, where they lead, and the largest body in bytes."""
+def site() -> list[dict[str, Any]]:
+    """What the Caddyfile does for its host, as Caddy reads it."""
     caddy = shutil.which("caddy")
     if caddy is None:
         missing("no Caddy here to read its configuration")
@@ -220,10 +220,18 @@ def routes() -> list[tuple[list[str], str, str]]:
     )
     assert done.returncode == 0, done.stderr
     (server,) = yaml.safe_load(done.stdout)["apps"]["http"]["servers"].values()
-    (site,) = server["routes"]
-    assert site["match"] == [{"host": ["tonetrack.example.org"]}]
+    (named,) = server["routes"]
+    assert named["match"] == [{"host": ["tonetrack.example.org"]}]
+    done_with: list[dict[str, Any]] = named["handle"][0]["routes"]
+    return done_with
+
+
+def routes() -> list[tuple[list[str], str, str]]:
+    """Paths, where they lead, and the largest body in bytes."""
     found = []
-    for route in site["handle"][0]["routes"]:
+    for route in site():
+        if "routes" not in route["handle"][0]:
+            continue
         handlers = {handler["handler"]: handler for handler in route["handle"][0]["routes"][0]["handle"]}
         paths = [path for match in route.get("match", []) for path in match["path"]]
         limit = handlers.get("request_body", {}).get("max_size", 0)
@@ -238,6 +246,11 @@ def test_the_proxy_leads_where_the_ingress_does_and_lets_uploads_through() -> No
     (ingress, *_) = yaml.safe_load_all((CLUSTER / "base" / "ingress.yaml").read_text())
     paths = [path["path"] for rule in ingress["spec"]["rules"] for path in rule["http"]["paths"]]
     assert [path.removesuffix("/*") for path in api] == paths
+
+
+def test_browsers_are_told_to_come_back_over_tls_alone() -> None:
+    (told,) = (route["handle"][0]["response"]["set"] for route in site() if route["handle"][0]["handler"] == "headers")
+    assert told["Strict-Transport-Security"] == ["max-age=31536000"]
 
 
 def test_the_proxy_without_a_name_says_what_is_missing() -> None:
