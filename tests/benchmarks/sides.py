@@ -142,7 +142,7 @@ def tables(figures: Figures) -> list[Table]:
     for name, row in figures["rows"].items():
         cpu = sum(row["cpu"].values())
         shown.add(
-            name,
+            name if row["joined"] == figures["streams"] else f"{name}, {row['joined']} of them let in",
             seconds(row["p50"]),
             seconds(row["p95"]),
             percent(row["kept_up"]),
