@@ -143,7 +143,7 @@ class Recorder:
         self._changed = asyncio.Condition()
         self._socket: ClientConnection | None = None
         self._name = secrets.token_hex(8)
-        self.reconnects = 0
+        self.breaks: list[int] = []  # close codes of the lines that broke; 1006 for one that broke without a word
 
     async def record(self, frames: AsyncIterator[bytes]) -> float:
         """Send all frames, stop, and return the seconds that the server heard. Raises `RecordingRefused`."""
@@ -156,6 +156,11 @@ class Recorder:
             return await conversing
         finally:
             await tasks.end(gathering, conversing)
+
+    @property
+    def reconnects(self) -> int:
+        """How often it has come back, or tried to."""
+        return len(self.breaks)
 
     def interrupt(self) -> None:
         """Break the line as a failing network would, without a word."""
@@ -180,7 +185,7 @@ class Recorder:
                 code = error.rcvd.code if isinstance(error, ConnectionClosed) and error.rcvd else 1006
                 if code in FINAL:
                     raise RecordingRefused(code, str(error)) from error
-                self.reconnects += 1
+                self.breaks.append(code)
                 await asyncio.sleep(wait * random.uniform(0.5, 1.0))
                 wait = FIRST_WAIT if isinstance(error, ConnectionClosed) else min(2 * wait, LONGEST_WAIT)
 

@@ -6,6 +6,7 @@ import asyncio
 import time
 from dataclasses import dataclass, field
 
+from deployments.halts import Halts
 from deployments.second_opinion import Asking
 from pipeline.corrections import Correction
 from pipeline.session import Frame, UnknownSession
@@ -46,8 +47,12 @@ Asked = Frame | End | Correcting | Answered
 
 @dataclass
 class Live:
-    """What waits to be done, what is being done, the task that does it, and what another diariser is being asked."""
+    """What waits to be done, what is being done, the task that does it, and what another diariser is being asked.
 
+    `halts`: through whom those who watch are told when hearing halts.
+    """
+
+    halts: Halts
     inbox: asyncio.Queue[Asked] = field(default_factory=asyncio.Queue)
     doing: Asked | None = None
     task: asyncio.Task[None] | None = None

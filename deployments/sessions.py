@@ -12,15 +12,14 @@ import asyncio
 import logging
 import time
 from collections.abc import Sequence
-from contextlib import suppress
 from math import inf
 from typing import Any
 
 import numpy as np
 from ray.serve.handle import DeploymentHandle
-from redis.exceptions import RedisError
 
 from deployments.gather import Gatherer
+from deployments.halts import Halts
 from deployments.held import Held, restore
 from deployments.lag import Lag
 from deployments.live import Answered, Asked, Correcting, End, Live
@@ -32,7 +31,7 @@ from pipeline.conversation import Hop
 from pipeline.corrections import Correction, Merging, Telling, UnknownSpeaker, consequences
 from pipeline.diarisation import Observation, Stretch
 from pipeline.emotion import EmotionHead
-from pipeline.events import Event, SessionEnded, Warned
+from pipeline.events import Event, SessionEnded
 from pipeline.logs import about, speak
 from pipeline.published import Corrected
 from pipeline.session import Codec, Frame, OutOfStep, UnknownSession
@@ -109,7 +108,7 @@ class SessionActor:
     def _of(self, session: str) -> Live:
         self._busy_at = time.monotonic()
         if session not in self._live:
-            live = self._live[session] = Live()
+            live = self._live[session] = Live(Halts(self._store, session))
             live.task = asyncio.create_task(self._attend(session, live))
             live.task.add_done_callback(lambda _: live.stop_asking())
         return self._live[session]
@@ -122,7 +121,10 @@ class SessionActor:
         while True:
             try:
                 held = await restore(session, self._store, self._head, self._settings.diariser)
-                if failures or (held.conversation.next_frame and not held.record.stopped):  # else somebody corrects it
+                standing = await self._store.standing(session)
+                # Otherwise it begins, or somebody corrects what has ended.
+                interrupted = bool(failures or (standing.published > 0 and not standing.stopped))
+                if interrupted:
                     RESTORED.inc()
                 while pending or (pending := await live.next(self._settings.abandon)):
                     live.doing = pending
@@ -130,6 +132,9 @@ class SessionActor:
                     pending, failures = None, 0
                     if over:
                         break
+                    if interrupted:
+                        interrupted = False
+                        await live.halts.resumed()
                 else:
                     reached = held.conversation.next_frame
                     if reached and live.inbox.empty() and await self._store.waits(session, reached):
@@ -144,7 +149,7 @@ class SessionActor:
                 logger.error("going on from its snapshot", exc_info=not known)
                 failures += 1
                 if failures == STUCK:
-                    await self._warn(session)
+                    await live.halts.stuck()
                 if failures >= STUCK:  # people wait for an answer, frames do not
                     pending = live.refuse(pending, OutOfStep(session))
                 await asyncio.sleep(min(FIRST_RETRY * 2 ** (failures - 1), LAST_RETRY))
@@ -156,7 +161,8 @@ class SessionActor:
         """Do what was asked for; returns whether the conversation is over."""
         match asked:
             case Frame():
-                await self._catch_up(session, held, asked)
+                async with live.halts.noticed():
+                    await self._catch_up(session, held, asked)
                 return await self._consult(session, held, live)
             case Answered() if live.asking is None:  # what was said has taken effect already
                 return await self._store.ended_at(session) is not None
@@ -167,11 +173,6 @@ class SessionActor:
             case End():
                 live.answer(asked, await self._conclude(session, held, live))
                 return True
-
-    async def _warn(self, session: str) -> None:
-        message = "Hearing has come to a halt. The sound is safe, and hearing goes on by itself as soon as it can."
-        with suppress(RedisError):
-            await self._store.warn(session, Warned(code="stuck", message=message))
 
     async def _correct(self, session: str, held: Held, live: Live, asked: Correcting) -> bool:
         """Correct a conversation between two hops; returns whether it is over."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import fcntl
 import importlib.util
 import json
@@ -24,13 +23,13 @@ import httpx
 import psutil
 from pydantic import SecretStr
 
+from deployments.processes import Revived, running
 from deployments.settings import Settings
 
 NEEDED_MEMORY = 2.5e9  # bytes; what all processes take at rest, and some
 OBJECT_STORE = 256 * 1024 * 1024  # bytes; handles carry small things, and Ray's default takes a third of the memory
 STARTUP_SECONDS = 120.0
 LOCK = "lock"  # a file in the folder of uploaded sound
-GRACE_SECONDS = 5.0  # for a process to end by itself
 
 # One thread a model call: the replicas share the cores, and threads that spin for each other take them away.
 QUIET_WORKERS = {
@@ -64,7 +63,7 @@ def run(settings: Settings, dashboard: bool, say: Callable[[str], None]) -> None
     _check_machine(settings)
     needed = QUIET_WORKERS | (TRACED_WORKERS if settings.traces else {})
     os.environ.update({name: value for name, value in needed.items() if name not in os.environ})
-    mine: list[subprocess.Popen[bytes]] = []
+    store: subprocess.Popen[bytes] | None = None
     with _StopSignals(say) as signals, ExitStack() as stack:
         if settings.redis_url is None:
             if settings.require_api_keys:
@@ -74,7 +73,6 @@ def run(settings: Settings, dashboard: bool, say: Callable[[str], None]) -> None
                 )
             say("starting Redis")
             address, store = stack.enter_context(_embedded_redis())
-            mine.append(store)
             # Without a Redis that lasts, nobody would know of the sound that the last run has left.
             blobs = settings.blobs or stack.enter_context(_sound_folder())
             settings = settings.model_copy(update={"redis_url": SecretStr(address), "blobs": blobs})
@@ -82,8 +80,7 @@ def run(settings: Settings, dashboard: bool, say: Callable[[str], None]) -> None
             _check_redis(settings.redis_address)
         _check_blobs(settings)
         say("starting the page")
-        page = stack.enter_context(_process([sys.executable, "-m", "ui.server"], _page_environment(settings)))
-        mine.append(page)
+        page = stack.enter_context(Revived([sys.executable, "-m", "ui.server"], _page_environment(settings)))
         os.environ["TONETRACK_REDIS_URL"] = settings.redis_address  # for Serve's controller: see `QueueLengthPolicy`
         say("starting Ray")
         stack.enter_context(_ray(dashboard, settings.metrics_port))
@@ -91,12 +88,13 @@ def run(settings: Settings, dashboard: bool, say: Callable[[str], None]) -> None
         say("loading the models")
         _serve(settings)
         say("waiting for the page")
-        _wait_for(f"{_url(settings.host, settings.ui_port)}/", page)
+        _wait_for(f"{_url(settings.host, settings.ui_port)}/", page.process)
         say("")
         print(f"ToneTrack listens at {_url(settings.host, settings.ui_port)}/   (Ctrl-C ends it)", flush=True)
-        while all(process.poll() is None for process in mine):
+        while page.revive() and (store is None or store.poll() is None):
             time.sleep(0.2)
-        raise CannotStart("Redis ended by itself." if page.poll() is None else "The page's server ended by itself.")
+        page_ended = page.process.poll() is not None
+        raise CannotStart("The page's server ends again and again." if page_ended else "Redis ended by itself.")
 
 
 def _check_machine(settings: Settings) -> None:
@@ -203,7 +201,7 @@ def _embedded_redis() -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
         str(folder),
     ]
     try:
-        with _process([redis_server(), *options], None) as server:
+        with running([redis_server(), *options]) as server:
             deadline = time.monotonic() + 10
             while True:
                 try:
@@ -262,33 +260,6 @@ def _serve(settings: Settings) -> None:
         _wait_for(f"{_url(settings.host, settings.port)}/readyz")
     except RuntimeError as error:
         raise CannotStart(f"The application does not start: {error}") from error
-
-
-@contextmanager
-def _process(command: list[str], environment: dict[str, str] | None) -> Iterator[subprocess.Popen[bytes]]:
-    """A process in a group of its own, so that Ctrl-C reaches it through us, in order; it does not outlive us."""
-    process = subprocess.Popen(
-        command,
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        start_new_session=True,
-        preexec_fn=_end_with_parent if sys.platform == "linux" else None,
-    )
-    try:
-        yield process
-    finally:
-        process.terminate()
-        try:
-            process.wait(GRACE_SECONDS)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-
-
-def _end_with_parent() -> None:
-    """Have the kernel send SIGTERM when the parent is gone, even by SIGKILL (prctl(2), PR_SET_PDEATHSIG)."""
-    ctypes.CDLL(None).prctl(1, signal.SIGTERM)
 
 
 def _page_environment(settings: Settings) -> dict[str, str]:

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -88,11 +88,11 @@ def free_port() -> int:
 
 
 @contextmanager
-def running_redis(folder: Path) -> Iterator[str]:
-    """An empty Redis on a free port; yields its URL."""
-    port = free_port()
-    options = ["--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(folder)]
-    process = subprocess.Popen([redis_server(), *options], stdout=subprocess.DEVNULL)
+def running_redis(folder: Path, *options: str, port: int = 0, through: Sequence[str] = ()) -> Iterator[str]:
+    """A Redis on a port, or one that is free, with further options; yields its URL. `through`: what starts it."""
+    port = port or free_port()
+    usual = ["--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(folder)]
+    process = subprocess.Popen([*through, redis_server(), *usual, *options], stdout=subprocess.DEVNULL)
     try:
         with redis.Redis(port=port, retry=Retry(ConstantBackoff(0.05), retries=200)) as client:
             client.ping()
@@ -103,17 +103,19 @@ def running_redis(folder: Path) -> Iterator[str]:
 
 
 @contextmanager
-def running_service(module: str = "deployments.cli", **settings: Any) -> Iterator[Service]:
+def running_service(
+    module: str = "deployments.cli", through: Sequence[str] = (), **settings: Any
+) -> Iterator[Service]:
     """`tonetrack up` on free ports, with further settings; ended by Ctrl-C, as a person ends it.
 
-    `module`: what is run in place of the command's own. It takes whatever it is asked for, though the machine that runs
-    the tests be slow.
+    `module`: what is run in place of the command's own; `through`: a command that becomes the one that follows it, such
+    as `env`. It takes whatever it is asked for, though the machine that runs the tests be slow.
     """
     settings = {"max_lag": 1_000} | settings
     port, ui_port = free_port(), free_port()
     environment = {name: value for name, value in os.environ.items() if not name.startswith("TONETRACK_")}
     environment |= {f"TONETRACK_{name.upper()}": str(value) for name, value in settings.items()}
-    command = [sys.executable, "-m", module, "up", "--port", str(port), "--ui-port", str(ui_port)]
+    command = [*through, sys.executable, "-m", module, "up", "--port", str(port), "--ui-port", str(ui_port)]
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / "messages"
         with log.open("w") as messages:

@@ -46,6 +46,8 @@ FULL = "All places are taken; try again in half a minute."
 HELLO_SECONDS = 10.0  # from connecting to hello
 SEND_SECONDS = 10.0  # a recorder that does not take an answer for so long is gone
 LONGEST_MISTAKE = 300  # characters of what is said of a message, some of which may be its sender's
+STORE_SECONDS = 5.0  # that a frame may take into the journal before its recorder is told to come back
+STORE_AWAY = "The store does not answer. Come back; nothing acknowledged is lost."
 
 logger = logging.getLogger("ray.serve")
 router = APIRouter()
@@ -65,7 +67,7 @@ async def record(socket: WebSocket, session: str, context: TheContext) -> None:
         pass  # gone without a word: what was acknowledged is safe, and the session waits for a recorder
     except RedisError:
         logger.exception("the journal could not be written")
-        await line.refuse(Refused(Close.TROUBLE, "The store does not answer. Come back; nothing acknowledged is lost."))
+        await line.refuse(Refused(Close.TROUBLE, STORE_AWAY))
     finally:
         await line.leave()
 
@@ -225,7 +227,12 @@ class _Line:
                 f"A frame may hold {limit} bytes of audio; this one holds {len(message) - 4}.",
             )
         number, payload = unpack_frame(message)
-        await self._say(Ack(next_frame=await recording.take(number, payload, time.time())))
+        try:
+            async with asyncio.timeout(STORE_SECONDS):
+                next_frame = await recording.take(number, payload, time.time())
+        except TimeoutError as error:
+            raise Refused(Close.TROUBLE, STORE_AWAY) from error
+        await self._say(Ack(next_frame=next_frame))
         await recording.keep_pace()
 
     async def _receive(self, patience: float | None = None) -> FromRecorder | bytes:

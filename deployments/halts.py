@@ -1,0 +1,56 @@
+"""What those who watch a session are told when hearing halts, and when it goes on."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from typing import Final
+
+from redis.exceptions import RedisError
+
+from pipeline import tasks
+from pipeline.events import Warned
+from pipeline.store import SessionStore
+
+PATIENCE: Final = 3.0  # s that a frame may take to be heard before somebody is told
+STUCK: Final = Warned(
+    code="stuck",
+    message="Hearing has come to a halt. The sound is safe, and hearing goes on by itself as soon as it can.",
+)
+RESUMED: Final = Warned(
+    code="resumed", message="Hearing was interrupted and has gone on where it was. Nothing that arrived was lost."
+)
+
+
+class Halts:
+    """Tells of the halts of one session, by warnings that belong to no step."""
+
+    def __init__(self, store: SessionStore, session: str) -> None:
+        self._store = store
+        self._session = session
+
+    async def stuck(self) -> None:
+        """Hearing has halted."""
+        await self._warn(STUCK)
+
+    async def resumed(self) -> None:
+        """Hearing goes on after something had died."""
+        await self._warn(RESUMED)
+
+    @asynccontextmanager
+    async def noticed(self) -> AsyncIterator[None]:
+        """Tell of it when the block takes long, as one does that waits for a model to come back."""
+        telling = asyncio.create_task(self._stuck_before_long())
+        try:
+            yield
+        finally:
+            await tasks.end(telling)
+
+    async def _stuck_before_long(self) -> None:
+        await asyncio.sleep(PATIENCE)
+        await self.stuck()
+
+    async def _warn(self, warning: Warned) -> None:
+        with suppress(RedisError):  # then nobody can be told, nor would anybody be there to hear it
+            await self._store.warn(self._session, warning)

@@ -1,0 +1,61 @@
+"""What must hold of every session and every recording, whatever breaks meanwhile."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from pipeline.events import Event
+from pipeline.timeline import HOP_SECONDS
+from tests.service import assert_same
+
+TOLD_AFTER = 6.0  # s of silence, of which a client must have been told
+
+
+def hops_wrong(heard: Sequence[float], seconds: float) -> list[str]:
+    """What is wrong with the ends of a session's hops, in seconds, in the order in which they were published."""
+    whole = [HOP_SECONDS * number for number in range(1, int(seconds / HOP_SECONDS) + 1)]
+    expected = {round(at, 3) for at in (*whole, seconds)}
+    counted = Counter(round(at, 3) for at in heard)
+    return [
+        *(f"the hop at {at:g} s was lost" for at in sorted(expected - counted.keys())),
+        *(f"the hop at {at:g} s is none that was said" for at in sorted(counted.keys() - expected)),
+        *(f"the hop at {at:g} s was published {times} times" for at, times in sorted(counted.items()) if times > 1),
+        *(["hops were published out of order"] if list(heard) != sorted(heard) else []),
+    ]
+
+
+def timeline_wrong(timeline: Any, undisturbed: Any) -> list[str]:
+    """How a timeline differs from that of an undisturbed run, beyond what `assert_same` forgives."""
+    try:
+        assert_same(timeline, undisturbed)
+    except (AssertionError, ValueError) as error:
+        return [
+            f"the timeline is not the undisturbed one: {str(error).splitlines()[0] if str(error) else 'it differs'}"
+        ]
+    return [] if timeline["ended"] else ["the session has not ended"]
+
+
+def telling_wrong(silence: float | None, warnings: Sequence[str], breaks: Sequence[int]) -> list[str]:
+    """Whether a client that got nothing for so many seconds (None: for good) was told, by a warning or a close code."""
+    if (silence is not None and silence <= TOLD_AFTER) or warnings or breaks:
+        return []
+    return [f"nobody was told of {'a silence without end' if silence is None else f'{silence:.1f} s of silence'}"]
+
+
+def hops_of(events: Sequence[Event]) -> list[float]:
+    """The ends of all hops that were published, in seconds."""
+    return [float(np.round(event.heard_until, 6)) for event in events if event.type == "hop.heard"]
+
+
+def turns_wrong(events: Sequence[dict[str, Any]], timeline: Any) -> list[str]:
+    """What is wrong with the event stream of an uploaded recording."""
+    kinds = Counter(event["type"] for event in events)
+    told = [event["turn"]["id"] for event in events if event["type"] == "turn.updated"]
+    wrong = [] if told == [turn["id"] for turn in timeline["turns"]] else ["its turns were not told once each"]
+    return wrong + [
+        f"{kind} was told {kinds[kind]} times" for kind in ("session.started", "session.ended") if kinds[kind] != 1
+    ]
