@@ -33,15 +33,13 @@ def timeline_wrong(timeline: Any, undisturbed: Any) -> list[str]:
     try:
         assert_same(timeline, undisturbed)
     except (AssertionError, ValueError) as error:
-        return [
-            f"the timeline is not the undisturbed one: {str(error).splitlines()[0] if str(error) else 'it differs'}"
-        ]
+        return [f"the timeline is not the undisturbed one: {(str(error).splitlines() or ['it differs'])[0]}"]
     return [] if timeline["ended"] else ["the session has not ended"]
 
 
-def telling_wrong(silence: float | None, warnings: Sequence[str], breaks: Sequence[int]) -> list[str]:
+def telling_wrong(silence: float | None, told: Sequence[str]) -> list[str]:
     """Whether a client that got nothing for so many seconds (None: for good) was told, by a warning or a close code."""
-    if (silence is not None and silence <= TOLD_AFTER) or warnings or breaks:
+    if told or (silence is not None and silence <= TOLD_AFTER):
         return []
     return [f"nobody was told of {'a silence without end' if silence is None else f'{silence:.1f} s of silence'}"]
 

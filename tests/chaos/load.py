@@ -74,7 +74,7 @@ async def rehearse(api: str, seconds: float, conversations: int, seed: int) -> S
     return Script(talks, first_half, wav, recording)
 
 
-@dataclass
+@dataclass(eq=False)
 class Talk:
     """A live session: one who records it, and one who watches.
 
@@ -146,7 +146,8 @@ class Talk:
         entry = "0"
         while not (self.events and self.events[-1].type == "session.ended"):
             with suppress(httpx.HTTPError):
-                async for entry, event in session.events(entry):
+                async for told, event in session.events(entry):
+                    entry = told  # where the next connection goes on, should this one break
                     self.events.append(event)
                     self.heard = max(self.heard, event.heard_until)
             await asyncio.sleep(AGAIN_SECONDS)

@@ -1,4 +1,4 @@
-"""A service whose parts can be broken: a Redis of its own that lasts, a disk that can fill up, a clock that can jump."""
+"""A service whose parts can be broken: a Redis that lasts, a disk that can fill up, a clock that can jump."""
 
 from __future__ import annotations
 
