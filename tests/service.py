@@ -103,9 +103,7 @@ def running_redis(folder: Path, *options: str, port: int = 0, through: Sequence[
 
 
 @contextmanager
-def running_service(
-    module: str = "deployments.cli", through: Sequence[str] = (), **settings: Any
-) -> Iterator[Service]:
+def running_service(module: str = "deployments.cli", through: Sequence[str] = (), **settings: Any) -> Iterator[Service]:
     """`tonetrack up` on free ports, with further settings; ended by Ctrl-C, as a person ends it.
 
     `module`: what is run in place of the command's own; `through`: a command that becomes the one that follows it, such
