@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import httpx
 import pytest
@@ -11,6 +12,7 @@ from typer.testing import CliRunner
 
 from deployments.cli import app
 from deployments.context import Context
+from deployments.gate import Caller
 from deployments.ingress import build_api
 from deployments.routes.uploads import _understood
 from deployments.settings import Settings
@@ -21,8 +23,19 @@ NOTHING: Any = None
 REASON = "forbids inferring emotions at work and in education"
 
 
+class OpenGate:
+    """Lets everybody in."""
+
+    async def caller(self, _: str | None, address: str) -> Caller:
+        return Caller("", address)
+
+    async def admit(self, *_: Any) -> None:
+        """As often as they like."""
+
+
 def context(**settings: Any) -> Context:
-    return Context(Settings(**settings), NOTHING, NOTHING, NOTHING, NOTHING, NOTHING)
+    at_ease, gate = cast(Any, SimpleNamespace(lag=0.0)), cast(Any, OpenGate())
+    return Context(Settings(**settings), NOTHING, at_ease, NOTHING, NOTHING, gate)
 
 
 def asking(**settings: Any) -> httpx.AsyncClient:
