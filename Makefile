@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run setup develop test test-slow test-cluster check audit evaluate bench soak format lock
+.PHONY: run setup develop test test-slow test-cluster check audit evaluate bench soak chaos format lock
 
 run: setup
 	@exec $(BIN)/tonetrack up
@@ -48,6 +48,10 @@ bench: .venv/test.done
 # Sessions that come and go for an hour, to see whether anything grows; ARGS=--minutes=10 takes less.
 soak: .venv/test.done
 	$(BIN)/python -m tests.soak $(ARGS)
+
+# Breaks a running service in every way that we know of, a quarter of an hour; ARGS=--help tells how to choose. Needs cc.
+chaos: .venv/test.done
+	$(BIN)/python -m tests.chaos $(ARGS)
 
 format: .venv/test.done
 	$(BIN)/ruff check --fix .

@@ -6,6 +6,7 @@ import asyncio
 import os
 import random
 import signal
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
@@ -38,7 +39,8 @@ class Scene:
 class Fault:
     """One thing that breaks. `strike` comes back when it is over; where it `lasts`, recovery counts from then.
 
-    `aim`: seconds to recover in. `quick`: whether it is among those that show the most in the least time.
+    `aim`: seconds to recover in. `back`: what else has to work again. `quick`: whether it is among those that show
+    most in the least time.
     """
 
     name: str
@@ -47,6 +49,7 @@ class Fault:
     aim: float = 5.0
     lasts: bool = False
     quick: bool = False
+    back: Callable[[Stage], bool] = lambda stage: True
 
 
 async def _kill(part: str, scene: Scene) -> None:
@@ -54,7 +57,7 @@ async def _kill(part: str, scene: Scene) -> None:
 
 
 async def _kill_worker(scene: Scene) -> None:
-    async with asyncio.timeout(30):  # until it is in the middle of something
+    async with asyncio.timeout(60):  # until it is in the middle of something
         while not 0.05 < scene.uploads.progress % 1 < 0.8:
             await asyncio.sleep(0.02)
     scene.stage.kill("ServeReplica:tonetrack:RecordingWorker", scene.rng)
@@ -85,6 +88,8 @@ async def _jump(scene: Scene) -> None:
     for seconds in JUMPS:
         scene.stage.clock.jump(seconds)
         await asyncio.sleep(JUMP_SECONDS)
+        ahead = [(talk.events[-1].published_at or 0.0) - time.time() for talk in scene.talks]
+        assert any(abs(each - seconds) < abs(seconds) / 2 for each in ahead), "the service reads another clock"
     scene.stage.clock.jump(0)
 
 
@@ -101,11 +106,12 @@ async def _dawdle(scene: Scene) -> None:
 
 
 async def _reconnect(scene: Scene) -> None:
-    for _ in range(BREAKS):
-        recorder = scene.talks[0].recorder
-        assert recorder
-        recorder.interrupt()
-        await asyncio.sleep(BREAK_SECONDS)
+    recorder = scene.talks[0].recorder
+    assert recorder
+    for number in range(BREAKS):
+        while len(recorder.breaks) <= number:
+            recorder.interrupt()
+            await asyncio.sleep(BREAK_SECONDS)
 
 
 def _replica(of: str) -> Callable[[Scene], Awaitable[None]]:
@@ -117,9 +123,9 @@ FAULTS: Final = (
     Fault("session-actor", "SIGKILL of the session actor", partial(_kill, "ray::SessionActor"), quick=True),
     Fault("diariser", "SIGKILL of the diariser", _replica("Diariser")),
     Fault("emotion", "SIGKILL of the emotion recogniser", _replica("EmotionRecogniser")),
-    Fault("worker", "SIGKILL of the worker that hears a recording", _kill_worker),
+    Fault("worker", "SIGKILL of the worker that hears a recording", _kill_worker, lasts=True),
     Fault("controller", "SIGKILL of Serve's controller", partial(_kill, "ray::ServeController")),
-    Fault("page", "SIGKILL of the page's server", partial(_kill, "ui.server")),
+    Fault("page", "SIGKILL of the page's server", partial(_kill, "ui.server"), back=Stage.page_answers),
     Fault("redis", "SIGKILL of Redis, started again after a second", _restart_redis, REDIS_AIM, quick=True),
     Fault("redis-paused", "Redis stands still for 10 s", _pause_redis, REDIS_AIM, lasts=True),
     Fault("vanishing", "a client vanishes without a word", _vanish),

@@ -16,14 +16,17 @@ TOLD_AFTER = 6.0  # s of silence, of which a client must have been told
 
 
 def hops_wrong(heard: Sequence[float], seconds: float) -> list[str]:
-    """What is wrong with the ends of a session's hops, in seconds, in the order in which they were published."""
+    """What is wrong with the ends of a session's hops, in seconds, in the order in which they were published.
+
+    The last hop ends with the sound, wherever that is: also where the one before it does.
+    """
     whole = [HOP_SECONDS * number for number in range(1, int(seconds / HOP_SECONDS) + 1)]
-    expected = {round(at, 3) for at in (*whole, seconds)}
-    counted = Counter(round(at, 3) for at in heard)
+    expected, counted = (Counter(round(at, 3) for at in ends) for ends in ([*whole, seconds], heard))
+    more = sorted((counted - expected).keys())
     return [
-        *(f"the hop at {at:g} s was lost" for at in sorted(expected - counted.keys())),
-        *(f"the hop at {at:g} s is none that was said" for at in sorted(counted.keys() - expected)),
-        *(f"the hop at {at:g} s was published {times} times" for at, times in sorted(counted.items()) if times > 1),
+        *(f"the hop at {at:g} s was lost" for at in sorted((expected - counted).keys())),
+        *(f"the hop at {at:g} s was published {counted[at]} times" for at in more if at in expected),
+        *(f"the hop at {at:g} s is none that was said" for at in more if at not in expected),
         *(["hops were published out of order"] if list(heard) != sorted(heard) else []),
     ]
 

@@ -67,7 +67,7 @@ async def rehearse(api: str, seconds: float, conversations: int, seed: int) -> S
         return Said(pcm, await session.get())
 
     pcms = [spoken(seconds, seed + number) for number in range(conversations)]
-    half = pcms[0][: round((int(seconds / 2) + ODD_END) * SAMPLE_RATE)]
+    half = pcms[0][: round(seconds / 2) * SAMPLE_RATE]  # whole hops: when the last is heard, everything has arrived
     *talks, first_half = await asyncio.gather(*(heard(pcm) for pcm in (*pcms, half)))
     wav = wav_of(tiled(pcms[0], UPLOAD_SECONDS))
     recording = await (await upload(api, wav)).heard()
@@ -102,7 +102,7 @@ class Talk:
         recording = asyncio.create_task(self.recorder.record(pcm_frames(self._blocks())))
         try:
             if self.vanishes:
-                while self.heard < self.said.seconds - 2 * ODD_END:
+                while self.heard < self.said.seconds:
                     await asyncio.sleep(0.1)
                 await tasks.end(recording)
                 self.recorder.interrupt()
@@ -116,7 +116,7 @@ class Talk:
                 self.timeline = await session.get()
 
     async def recover(self, since: float) -> None:
-        """Wait until it publishes what was said after this moment."""
+        """Wait until it publishes what is said from now on; `since`: the moment from which that is counted."""
         said = min(self.sent, self.said.seconds - 2 * ODD_END)
         while self.heard <= said:
             await asyncio.sleep(0.02)
@@ -170,13 +170,24 @@ class Uploads:
     done: int = 0
     wrong: list[str] = field(default_factory=list)
     refused: list[int] = field(default_factory=list)  # the statuses of answers that took nothing in
-    progress: float = 0.0
+    progress: float = 0.0  # of all of them together: 2.5 in the middle of the third
+    looks: int = 0  # how often that was asked for and told
 
     async def run(self, api: str) -> None:
         """Until it is enough, and the last is heard."""
         while not self.enough:
             await self._one(api)
             self.done += 1
+
+    async def further(self, since: float) -> float:
+        """Wait until the one that is under way gets further; the seconds that this took since a moment."""
+        looks = self.looks
+        while self.looks < looks + 2:  # the first may have been asked for before now
+            await asyncio.sleep(0.02)
+        known = self.progress
+        while self.progress <= known:
+            await asyncio.sleep(0.02)
+        return time.monotonic() - since
 
     async def _one(self, api: str) -> None:
         recording = await self._sent(api, str(uuid.uuid4()))
@@ -185,6 +196,7 @@ class Uploads:
             with suppress(*AWAY):
                 job = await recording.job()
                 self.progress = self.done + job["progress"]
+                self.looks += 1
             await asyncio.sleep(0.1)
         if job["state"] != "done":
             self.wrong.append(f"a recording was not heard: {job['error']}")

@@ -74,14 +74,7 @@ async def play(fault: Fault, on: Stage, script: Script, seconds: float, seed: in
         since = time.monotonic()
         await fault.strike(Scene(on, script, rng, talks, uploads, begin))
         since = time.monotonic() if fault.lasts else since
-        known = uploads.progress
-        recovering = [asyncio.create_task(talk.recover(since)) for talk in talks]
-        _, late = await asyncio.wait(recovering, timeout=MOST_SECONDS)
-        await tasks.end(*late)
-        recovered = None if late else max(talk.recovered or 0.0 for talk in talks)
-        while uploads.progress <= known and time.monotonic() < since + MOST_SECONDS:
-            await asyncio.sleep(0.02)
-        further = time.monotonic() - since if uploads.progress > known else None
+        recovered, further = await _recovery(fault, on, talks, uploads, since)
         uploads.enough = True
         async with asyncio.timeout(MOST_SECONDS):
             await asyncio.gather(*running, *(task for _, task in extra), uploading)
@@ -93,6 +86,26 @@ async def play(fault: Fault, on: Stage, script: Script, seconds: float, seed: in
         wrong += [f"session {number}: {what}" for what in talk.wrong(struck=talk in talks)]
     told = sorted({what for talk in talks for what in talk.told} | {str(status) for status in uploads.refused})
     return Outcome(fault.name, fault.what, fault.aim, recovered, further, uploads.done, told, wrong + uploads.wrong)
+
+
+async def _recovery(
+    fault: Fault, on: Stage, talks: Sequence[Talk], uploads: Uploads, since: float
+) -> tuple[float | None, float | None]:
+    """Seconds since a moment until all sessions publish again, and until an upload gets further; None: not in time."""
+    further = asyncio.create_task(uploads.further(since))
+    back = asyncio.create_task(_back(fault, on, since))
+    recovering = [asyncio.create_task(talk.recover(since)) for talk in talks]
+    _, late = await asyncio.wait({further, back, *recovering}, timeout=MOST_SECONDS)
+    await tasks.end(*late)
+    recovered = None if late - {further} else max(back.result(), *(talk.recovered or 0.0 for talk in talks))
+    return recovered, None if further in late else further.result()
+
+
+async def _back(fault: Fault, on: Stage, since: float) -> float:
+    """Seconds until all works again that a fault has broken besides the sessions."""
+    while not await asyncio.to_thread(fault.back, on):
+        await asyncio.sleep(0.1)
+    return time.monotonic() - since
 
 
 def run(faults: Sequence[Fault], seconds: float, seed: int, say: Say) -> dict[str, Any]:

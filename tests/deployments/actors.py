@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from deployments.halts import RESUMED, STUCK
 from deployments.sessions import SessionActor
 from deployments.settings import Settings
 from pipeline import tasks
@@ -87,9 +88,10 @@ class Talk:
         return await actor.finish(self.id)
 
     async def told(self) -> list[Event]:
-        """All events, without the times of day."""
-        plain = {"arrived_at": None, "published_at": None}
-        return [event.model_copy(update=plain) for _, event in await self.store.events(self.id)]
+        """All events, without the times of day, and without what is told of halts, which belongs to no step."""
+        plain, halts = {"arrived_at": None, "published_at": None}, {STUCK.code, RESUMED.code}
+        events = [event for _, event in await self.store.events(self.id)]
+        return [event.model_copy(update=plain) for event in events if getattr(event, "code", "") not in halts]
 
 
 async def begin(store: SessionStore, pcm: Pcm, **hints: Any) -> Talk:

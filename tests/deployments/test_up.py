@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 
 import httpx
@@ -100,6 +101,23 @@ def test_health(service: Service) -> None:
     ready = httpx.get(f"{service.api}/readyz").json()
     assert (ready["status"], set(ready["parts"].values())) == ("ready", {"ok"})
     assert httpx.get(f"{service.api}/openapi.json").json()["info"]["title"] == "ToneTrack"
+
+
+def test_a_killed_page_comes_back_and_takes_nothing_with_it(service: Service) -> None:
+    """It used to end the whole service."""
+    killed = service.kill("ui.server")
+    deadline = time.monotonic() + 60
+    while killed in service.processes() or not answers(f"{service.page}/healthz"):
+        assert time.monotonic() < deadline, "the page does not come back"
+        time.sleep(0.1)
+    assert service.process.poll() is None
+
+
+def answers(url: str) -> bool:
+    try:
+        return httpx.get(url, timeout=5).status_code == 200
+    except httpx.HTTPError:
+        return False
 
 
 @pytest.mark.slow

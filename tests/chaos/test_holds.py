@@ -1,0 +1,83 @@
+"""What must hold is found not to hold where it does not."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from typing import Any
+
+import pytest
+
+from tests.chaos.holds import TOLD_AFTER, hops_wrong, telling_wrong, timeline_wrong, turns_wrong
+
+WHOLE = [0.5, 1.0, 1.5, 1.8]
+TURN = {"id": 1, "speaker": 1, "start": 0.2, "end": 1.4}
+READING = {"turn": 1, "label": "calm", "start": 0.2, "end": 1.4, "probabilities": [0.6, 0.4]}
+TIMELINE: dict[str, Any] = {"turns": [TURN], "readings": [READING], "heard_until": 1.8, "ended": True}
+STARTED, SPOKEN, ENDED = {"type": "session.started"}, {"type": "turn.updated", "turn": TURN}, {"type": "session.ended"}
+
+
+@pytest.mark.parametrize(
+    ("heard", "wrong"),
+    [
+        (WHOLE, []),
+        ([0.5, 1.5, 1.8], ["the hop at 1 s was lost"]),
+        ([0.5, 1.0, 1.5], ["the hop at 1.8 s was lost"]),
+        ([0.5, 1.0, 1.0, 1.5, 1.8], ["the hop at 1 s was published 2 times"]),
+        ([0.5, 1.0, 1.2, 1.5, 1.8], ["the hop at 1.2 s is none that was said"]),
+        ([0.5, 1.5, 1.0, 1.8], ["hops were published out of order"]),
+    ],
+)
+def test_a_hop_is_published_once_and_in_its_place(heard: list[float], wrong: list[str]) -> None:
+    assert hops_wrong(heard, 1.8) == wrong
+
+
+def test_the_last_hop_ends_with_the_sound() -> None:
+    assert hops_wrong([0.5, 1.0, 1.0], 1.0) == []
+    assert hops_wrong([0.5, 1.0], 1.0) == ["the hop at 1 s was lost"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda timeline: timeline["turns"].append(dict(TURN, id=2)),
+        lambda timeline: timeline["turns"][0].update(speaker=2),
+        lambda timeline: timeline["turns"][0].update(end=2.0),
+        lambda timeline: timeline["readings"][0].update(label="sad"),
+        lambda timeline: timeline["readings"][0].update(probabilities=[0.58, 0.42]),
+        lambda timeline: timeline["readings"].clear(),
+        lambda timeline: timeline.update(heard_until=1.5),
+        lambda timeline: timeline.update(ended=False),
+    ],
+)
+def test_a_timeline_is_that_of_an_undisturbed_run(change: Any) -> None:
+    timeline = deepcopy(TIMELINE)
+    assert timeline_wrong(timeline, TIMELINE) == []
+    change(timeline)
+    assert len(timeline_wrong(timeline, TIMELINE)) == 1
+
+
+@pytest.mark.parametrize(
+    ("silence", "told", "wrong"),
+    [
+        (TOLD_AFTER, [], 0),
+        (TOLD_AFTER + 1, [], 1),
+        (None, [], 1),
+        (TOLD_AFTER + 1, ["stuck"], 0),
+        (TOLD_AFTER + 1, ["1011"], 0),
+    ],
+)
+def test_whoever_waits_for_long_is_told(silence: float | None, told: list[str], wrong: int) -> None:
+    assert len(telling_wrong(silence, told)) == wrong
+
+
+@pytest.mark.parametrize(
+    ("events", "wrong"),
+    [
+        ([STARTED, SPOKEN, ENDED], []),
+        ([STARTED, SPOKEN, SPOKEN, ENDED], ["its turns were not told once each"]),
+        ([STARTED, ENDED], ["its turns were not told once each"]),
+        ([STARTED, SPOKEN, ENDED, ENDED], ["session.ended was told 2 times"]),
+    ],
+)
+def test_a_recording_is_told_once(events: list[dict[str, Any]], wrong: list[str]) -> None:
+    assert turns_wrong(events, TIMELINE) == wrong
