@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -108,7 +109,8 @@ async def test_a_stream_ends_with_the_key_that_opened_it(service: Service) -> No
     seen: list[str] = []
 
     async def watch() -> None:
-        async for _, event in session.events():
+        watched = replace(session, recorder_key=session.viewer_key)
+        async for _, event in watched.events():
             seen.append(event.type)
 
     watching = asyncio.create_task(watch())

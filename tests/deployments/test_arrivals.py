@@ -15,6 +15,7 @@ import pytest
 from fastapi import FastAPI
 from pydantic import SecretStr
 
+from deployments.gate import Gate
 from deployments.inbox import Inbox
 from deployments.routes import uploads
 from deployments.settings import Settings
@@ -196,7 +197,7 @@ async def here(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Asy
     settings = Settings(redis_url=SecretStr(url), blobs=str(tmp_path / "sound"))
     inbox = Inbox(settings)
     app = FastAPI()
-    app.state.context = SimpleNamespace(settings=settings, inbox=inbox)
+    app.state.context = SimpleNamespace(settings=settings, inbox=inbox, gate=Gate(settings, inbox.redis))
     app.include_router(uploads.router)
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://here") as http:
         yield inbox, http

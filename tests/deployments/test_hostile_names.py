@@ -63,6 +63,7 @@ IDS = (
     "a" * 4_000,
     "%20",
 )
+ASKED = {"purpose": "other", "consent": True}
 READ = ("", "/events", "/report.html", "/audio")
 
 
@@ -85,11 +86,11 @@ async def test_what_is_no_name_is_refused_wherever_it_is_said(service: Service, 
     wav = wav_of(silence(0.5))
     refusals = [
         await http.post("/v1/sessions", json={"purpose": "research", "consent": True, "name": name}),
-        await http.post("/v1/sessions", json={"purpose": name, "consent": True}),
+        await http.post("/v1/sessions", json=ASKED | {"remark": name}),
         await http.patch(f"/v1/sessions/{session.id}/speakers/1", json={"name": name}, headers=key),
-        await http.post("/v1/voices", params={"name": name, "consent": True}, content=wav),
+        await http.post("/v1/voices", data={"name": name, "consent": "true"}, files={"file": wav}),
         await send(service.api, wav, said=SAID | {"name": name}),
-        await send(service.api, wav, said=SAID | {"purpose": name}),
+        await send(service.api, wav, said=SAID | {"remark": name}),
         await send(service.api, wav, said=SAID | {"webhook": f"https://example.org/{name}"}),
     ]
     for refusal in refusals:
@@ -181,8 +182,8 @@ async def test_an_id_leads_nowhere(service: Service, http: Any) -> None:
 
 async def test_names_of_sessions_are_text(http: Any) -> None:
     for text in TEXTS:
-        created = (await http.post("/v1/sessions", json={"purpose": text, "name": text, "consent": True})).json()
+        created = (await http.post("/v1/sessions", json=ASKED | {"remark": text, "name": text})).json()
         key = {"Authorization": f"Bearer {created['recorder_key']}"}
         told = (await http.get(f"/v1/sessions/{created['id']}", headers=key)).json()["session"]
-        assert (told["name"], told["purpose"]) == (text, text)
+        assert (told["name"], told["remark"]) == (text, text)
         assert (await http.delete(f"/v1/sessions/{created['id']}", headers=key)).status_code == 200

@@ -73,7 +73,7 @@ async def test_what_is_no_form_is_refused_in_a_sentence(service: Service) -> Non
     wav = wav_of(silence(0.5))
     async with httpx.AsyncClient(base_url=service.api, timeout=30) as http:
         forms: list[tuple[dict[str, Any], str]] = [
-            ({"json": SAID}, "Send a form, multipart/form-data, with the recording in its field 'file'."),
+            ({"json": SAID}, "Send a form, multipart/form-data, with the sound in its field 'file'."),
             ({"data": SAID}, "Send a form, multipart/form-data"),
             ({"content": b""}, "Send a form, multipart/form-data"),
             ({"data": SAID, "files": {"sound": ("a.wav", wav)}}, "The field 'sound' is "),
