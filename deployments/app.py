@@ -17,6 +17,9 @@ from deployments.settings import Settings
 # (`Settings.max_sessions`), for a full queue here would answer handshakes with a bare 500.
 SOCKETS = 10_000
 
+# Serve learns from these alone that a replica has died, and starts another: its own 10 s would be half of every outage.
+HEALTH_SECONDS = 1.0
+
 
 def build(settings: Settings) -> serve.Application:
     """Bind the graph: the ingress hands frames to session actors, which ask the diariser and the recogniser.
@@ -27,6 +30,7 @@ def build(settings: Settings) -> serve.Application:
         num_replicas=settings.diariser_replicas,
         ray_actor_options={"num_cpus": settings.diariser_cpus},
         max_ongoing_requests=64,
+        health_check_period_s=HEALTH_SECONDS,
     )(Diariser).bind(settings)
     recogniser = serve.deployment(
         autoscaling_config={
@@ -36,15 +40,18 @@ def build(settings: Settings) -> serve.Application:
         },
         ray_actor_options={"num_cpus": settings.emotion_cpus, "num_gpus": settings.emotion_gpus},
         max_ongoing_requests=64,
+        health_check_period_s=HEALTH_SECONDS,
     )(EmotionRecogniser).bind(settings)
     worker = serve.deployment(
         autoscaling_config=autoscaling(settings),
         ray_actor_options={"num_cpus": settings.recording_cpus},
         max_ongoing_requests=1,
+        health_check_period_s=HEALTH_SECONDS,
         graceful_shutdown_timeout_s=2,  # another goes on with what it hears
     )(task_consumer(task_processor_config=queue_config(settings))(RecordingWorker)).bind(settings, diariser, recogniser)
     ingress = serve.deployment(
         ray_actor_options={"num_cpus": settings.ingress_cpus},
         max_ongoing_requests=SOCKETS,
+        health_check_period_s=HEALTH_SECONDS,
     )(Ingress)
     return ingress.bind(settings, diariser, recogniser, worker)
