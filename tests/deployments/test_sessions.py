@@ -223,7 +223,7 @@ async def test_whoever_waits_is_told_when_hearing_has_come_to_a_halt(
     await store._redis.hset(f"tonetrack:{{{talk.id}}}", "published", 99)
     with pytest.raises(OutOfStep):
         await actor.correct(talk.id, ANNA, "name")
-    assert "warning" in [event.type for event in await talk.told()]
+    assert "warning" in [event.type for _, event in await store.events(talk.id)]
 
 
 async def test_nobody_waits_for_a_correction_behind_a_frame_that_cannot_be_heard(
