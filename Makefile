@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run setup develop test test-slow test-cluster check audit evaluate bench soak chaos format lock
+.PHONY: run setup develop test test-slow test-long test-cluster check audit evaluate bench soak chaos format lock
 
 run: setup
 	@exec $(BIN)/tonetrack up
@@ -16,10 +16,14 @@ TWO_AT_A_TIME := --numprocesses 2 --dist loadgroup
 test test-slow: export OMP_NUM_THREADS = 1
 
 test: .venv/test.done
-	$(BIN)/pytest -m "not slow and not cluster" $(TWO_AT_A_TIME)
+	$(BIN)/pytest -m "not slow and not long and not cluster" $(TWO_AT_A_TIME)
 
 test-slow: .venv/test.done
 	$(BIN)/pytest -m slow $(TWO_AT_A_TIME)
+
+# One at a time, for they load the machine or measure it: ten thousand hostile recorders, chaos, benchmarks.
+test-long: .venv/test.done
+	$(BIN)/pytest -m long
 
 # As root, on Linux: hosts and containers of the tests' own, of the kernel's namespaces.
 test-cluster: .venv/test.done

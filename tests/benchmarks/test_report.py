@@ -140,7 +140,7 @@ def test_a_part_that_rests_on_others_is_not_run_without_them() -> None:
         command.chosen({"paper"})
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(600)
 def test_one_part_runs_to_its_end(tmp_path: Path) -> None:
     report = tmp_path / "figures.json"

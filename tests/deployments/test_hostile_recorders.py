@@ -139,7 +139,7 @@ async def in_turn(work: Callable[[int], Any], count: int) -> None:
             group.create_task(some())
 
 
-@pytest.mark.parametrize("count", [300, pytest.param(10_000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [300, pytest.param(10_000, marks=pytest.mark.long)])
 async def test_thousands_of_hostile_recorders_leave_nothing_behind(
     rig: Rig, small_conversation: Any, count: int, note: Any
 ) -> None:

@@ -88,7 +88,7 @@ def with_keys(case: Any, known: Known, draw: Callable[[Any], Any]) -> dict[str, 
     return headers
 
 
-@pytest.mark.parametrize("examples", [4, pytest.param(20, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("examples", [4, pytest.param(20, marks=pytest.mark.long)])
 def test_every_answer_is_as_described(service: Service, known: Known, examples: int) -> None:
     """A fuzzer asks by the document, and against it. No answer is a fault, and none is undescribed."""
     schema = schemathesis.openapi.from_url(f"{service.api}/openapi.json")
