@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from deployments.halts import RESUMED, STUCK
+from deployments.halts import RESUMED
 from deployments.sessions import SessionActor
 from deployments.settings import Settings
 from pipeline import tasks
@@ -88,10 +88,10 @@ class Talk:
         return await actor.finish(self.id)
 
     async def told(self) -> list[Event]:
-        """All events, without the times of day, and without what is told of halts, which belongs to no step."""
-        plain, halts = {"arrived_at": None, "published_at": None}, {STUCK.code, RESUMED.code}
+        """All events, without the times of day, and without what tells that hearing goes on in another actor."""
+        plain = {"arrived_at": None, "published_at": None}
         events = [event for _, event in await self.store.events(self.id)]
-        return [event.model_copy(update=plain) for event in events if getattr(event, "code", "") not in halts]
+        return [event.model_copy(update=plain) for event in events if getattr(event, "code", "") != RESUMED.code]
 
 
 async def begin(store: SessionStore, pcm: Pcm, **hints: Any) -> Talk:
