@@ -17,7 +17,7 @@ from deployments.settings import Settings
 # (`Settings.max_sessions`), for a full queue here would answer handshakes with a bare 500.
 SOCKETS = 10_000
 
-# Serve learns from these alone that a replica has died, and starts another: its own 10 s would be half of every outage.
+# Serve learns from these alone that a replica has died, and starts another; by itself it looks every 10 s.
 HEALTH_SECONDS = 1.0
 
 

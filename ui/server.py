@@ -105,7 +105,6 @@ def serve(settings: PageSettings) -> Server:
         port=settings.ui_port,
         allow_websocket_origin=websocket_origins(settings),
         extra_patterns=[
-            (r".*%00.*", ErrorHandler, {"status_code": 404}),  # a file system takes no NUL: Tornado answered 500
             (r"/healthz", _Health),
             (r"/assets/(.*)", _Asset, {"path": str(FOLDER / "static")}),
         ],
@@ -117,6 +116,8 @@ def serve(settings: PageSettings) -> Server:
         include_cookies=[],
     )
     server._tornado.add_transform(secured(settings))
+    # Before all others, for any host. A file system takes no NUL, and Tornado's own handler of files answers 500.
+    server._tornado.add_handlers(r".+", [(r".*%00.*", ErrorHandler, {"status_code": 404})])
     return server
 
 

@@ -58,7 +58,7 @@ class Cluster:
 async def cluster(monkeypatch: pytest.MonkeyPatch) -> Cluster:
     cluster = Cluster()
     monkeypatch.setattr(serve, "status", cluster.status)
-    monkeypatch.setattr(readiness, "PATIENCE", 0.5)
+    monkeypatch.setattr(readiness, "PATIENCE", 2.0)
     monkeypatch.setattr(readiness, "FRESH", 0.0)
     return cluster
 

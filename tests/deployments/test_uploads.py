@@ -354,6 +354,7 @@ async def test_the_api_describes_recordings_with_examples(service: Service) -> N
         "/deliveries",
         "/cancel",
         "/looks",
+        "/viewer-key",
     )
     assert set(routes) == {"", *(f"/{{recording}}{part}" for part in (*parts, "/retry"))}
     form = paths["/v1/recordings"]["post"]["requestBody"]["content"]["multipart/form-data"]

@@ -103,7 +103,7 @@ class Backend:
         return asyncio.run_coroutine_threadsafe(hold(), self._loop).result(10)
 
     def answer(self, route: Route) -> None:
-        """What the API says to a page that opens a session, or gives one another viewer key."""
+        """What the API says to a page that opens a session, erases one, or gives it another viewer key."""
         request = route.request
         if request.method == "OPTIONS":
             route.fulfill(status=204, headers=CORS)
@@ -117,6 +117,9 @@ class Backend:
         async def answered() -> dict[str, str]:
             if request.url.endswith("/viewer-key"):
                 return {"viewer_key": await self.store.renew_viewer_key(request.url.split("/")[-2])}
+            if request.method == "DELETE":
+                await self.store.erase(request.url.split("/")[-1])
+                return {}
             session = await self.store.create(SessionRequest.model_validate(request.post_data_json))
             return {"id": session.id, "recorder_key": session.recorder_key, "viewer_key": session.viewer_key}
 

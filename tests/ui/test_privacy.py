@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -52,8 +53,8 @@ def test_what_is_declared_is_what_is_kept(context: BrowserContext, backend: Back
     assert (record.purpose, record.remark) == ("other", "a <b>play</b>")
     assert record.consent is not None
     assert record.consent.version == CURRENT.version
-    told = f"Other: a <b>play</b> · everyone agreed at .* \\(wording {CURRENT.version}\\)"
-    page.wait_for_function(f"new RegExp(String.raw`{told}`).test(document.getElementById('facts-text').textContent)")
+    told = re.compile(f"Other: a <b>play</b> · everyone agreed at .* \\(wording {re.escape(CURRENT.version)}\\)")
+    expect(page.locator("#facts-text")).to_contain_text(told)
 
 
 def test_an_operator_says_what_the_page_offers(
@@ -71,6 +72,7 @@ def test_an_operator_says_what_the_page_offers(
         # As a page would ask that was opened before the operator changed their mind.
         page.evaluate("document.querySelector('#purpose option:nth-child(2)').value = 'research'")
         declare(page)
+        backend.refusal = 422, {"detail": "The purpose “research” is refused here."}
         page.get_by_role("button", name="Record", exact=True).click()
         expect(page.get_by_role("alert")).to_contain_text("The purpose “research” is refused here.")
 
