@@ -137,7 +137,7 @@ async def test_a_redis_that_takes_no_writes(
     befalls(store_url)
     start = time.monotonic()
     status, parts = await wrong(client)
-    assert time.monotonic() - start < 1.5
+    assert time.monotonic() - start < 3 * readiness.PATIENCE
     assert status == 503
     assert parts.keys() - {"queue"} == {"redis"}
     assert parts["redis"].startswith("failing: ")
