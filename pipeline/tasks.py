@@ -16,10 +16,14 @@ async def end(*tasks: asyncio.Task[Any]) -> None:
     heard.
     """
     running = {task for task in tasks if not task.done()}
+    asked = 0
     while running:
+        for _ in range(asked):  # a busy task could be in step with the clock, and be asked at its deaf moment each time
+            await asyncio.sleep(0)
         for task in running:
             task.cancel()
         _, running = await asyncio.wait(running, timeout=AGAIN_SECONDS)
+        asked += 1
     for task in tasks:
         if not task.cancelled():
             task.exception()  # looked at, so that the loop does not complain that nobody did
