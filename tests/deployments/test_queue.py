@@ -235,7 +235,7 @@ async def test_workers_come_when_much_waits_and_go_afterwards(service: Service, 
         await asyncio.sleep(0.2)
     assert most == 2
     timelines = [await recording.heard() for recording in recordings]
-    assert all(timeline == timelines[0] for timeline in timelines)
+    assert all(heard_in(timeline) == heard_in(timelines[0]) for timeline in timelines)
     async with asyncio.timeout(150):
         while workers() > 1:
             await asyncio.sleep(1)
