@@ -45,7 +45,7 @@ audit: .venv/test.done
 evaluate: .venv/test.done
 	$(BIN)/tonetrack evaluate speakers $(ARGS)
 
-# How soon the service answers, what it carries and what that costs: 20 minutes, 4 with ARGS=--quick; ARGS=--help.
+# How soon the service answers, what it carries and what that costs; ARGS=--quick takes less of it; ARGS=--help.
 bench: .venv/test.done
 	$(BIN)/python -m tests.benchmarks $(ARGS)
 
