@@ -75,7 +75,9 @@ def heard_here(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> bytes:
 def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """An S3 of our own, and its files; whatever is started with the environment uses it."""
     import s3fs
+    from moto.backends import get_backend
 
+    get_backend("s3").reset()  # moto keeps its buckets in the process, whichever server they came through
     server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
     server.start()
     try:
