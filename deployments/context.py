@@ -39,4 +39,4 @@ class Context:
     @property
     def late(self) -> bool:
         """Whether those who are here are heard too late already, so that nobody should come besides."""
-        return self.pool.lag > self.settings.max_lag
+        return self.pool.full

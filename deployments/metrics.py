@@ -31,6 +31,9 @@ LAG: Final = Histogram(
     "From the arrival of a hop's last sample to the publishing of what was heard in it.",
     boundaries=SECONDS,
 )
+CADENCE: Final = Gauge(
+    "tonetrack_cadence_hops", "How many hops are heard together, as one ingress replica has asked for; 1 unless late."
+)
 STAGES: Final = Histogram(
     "tonetrack_hop_seconds",
     "What a hop takes, by stage: observe, embed, conclude. Publishing is among the operations of Redis.",

@@ -17,8 +17,10 @@ from ray.actor import ActorHandle
 from ray.exceptions import ActorDiedError, RayActorError, RayTaskError
 from ray.serve.handle import DeploymentHandle
 
+from deployments.cadence import Cadence
 from deployments.gather import Gatherer
 from deployments.lag import LATELY
+from deployments.metrics import CADENCE
 from deployments.sessions import SessionActor
 from deployments.settings import Settings
 from pipeline.corrections import Correction
@@ -46,6 +48,7 @@ class SessionPool:
         self._actors: dict[str, ActorHandle] = {name: self._named(name) for name in names}
         self._hear = {name: Gatherer(partial(self._tell, name)) for name in names}
         self._lags: dict[str, tuple[float, float]] = {}
+        self._cadences = {name: Cadence(settings.max_lag) for name in names}
 
     def _named(self, name: str) -> ActorHandle:
         settings: Settings = self._arguments[0]
@@ -78,7 +81,18 @@ class SessionPool:
         waiting: list[int]
         waiting, lag = await self._actors[name].hear.remote(said)
         self._lags[name] = time.monotonic(), lag
+        self._cadences[name].note(lag)
+        CADENCE.set(max(cadence.hops for cadence in self._cadences.values()))
         return waiting
+
+    def cadence(self, session: str) -> int:
+        """How many hops of a session are to be heard together at the moment."""
+        return self._cadences[holder(session, self._actors)].hops
+
+    @property
+    def full(self) -> bool:
+        """Whether an actor is so late, or has lately been, that nobody should come besides."""
+        return self.lag > self._arguments[0].max_lag or any(cadence.full for cadence in self._cadences.values())
 
     @property
     def lag(self) -> float:

@@ -66,7 +66,7 @@ class _Journal:
         self._waiting: asyncio.Future[int] | None = None
 
     async def add(self, number: int, pcm: bytes, arrived_at: float) -> int:
-        frame = Frame(number, pcm, arrived_at)
+        frame = Frame(number, pcm, arrived_at, self._pool.cadence(self._session))
         with asking_redis("append"):
             expected = await self._store.append(self._session, self._claim.connection, Codec.PCM16, frame)
         FRAMES.inc(1, {"outcome": "kept" if number >= self.next_frame else "repeated"})

@@ -286,7 +286,7 @@ class SessionActor:
     async def _hear(self, session: str, held: Held, frame: Frame) -> None:
         conversation = held.conversation
         before = conversation.samples
-        for hop in conversation.hear(np.frombuffer(frame.data, "<i2"), frame.arrived_at):
+        for hop in conversation.hear(np.frombuffer(frame.data, "<i2"), frame.arrived_at, frame.cadence):
             await self._hop(session, held, hop)
             held.correct_again(hop.number)
         conversation.next_frame = frame.number + 1

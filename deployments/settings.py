@@ -53,9 +53,10 @@ class Settings(BaseSettings):
 
     max_sessions: int = Field(64, ge=1, description="live recorders per ingress replica; more are asked to wait")
     max_lag: float = Field(
-        1.0,
+        0.5,
         gt=0,
-        description="seconds by which hearing may be late, for half of all, before newcomers are asked to wait",
+        description="seconds by which hearing may be late, for half of all, before more is heard at once, and then"
+        " newcomers are asked to wait",
     )
     max_waiting: int = Field(256, ge=1, description="connections per ingress replica that have not said hello yet")
     max_frame_bytes: int = Field(65_536, ge=3_200, description="largest audio frame on the WebSocket")

@@ -58,7 +58,10 @@ FORMAT: Final = 3  # of a packed conversation
 
 @dataclass(frozen=True, slots=True)
 class Hop:
-    """Half a second to be heard. Numbers start at 1; `end`: samples of the conversation up to its end."""
+    """Half a second to be heard, and whatever was not heard before it.
+
+    Numbers start at 1; `end`: samples of the conversation up to its end.
+    """
 
     number: int
     end: int
@@ -121,13 +124,18 @@ class Conversation:
         """Samples received so far."""
         return self._tail_start + len(self._tail)
 
-    def hear(self, pcm: NDArray[np.int16], arrived_at: float) -> list[Hop]:
-        """Take in int16 samples (n,) at 16 kHz that arrived at a Unix time; returns the hops that they complete."""
+    def hear(self, pcm: NDArray[np.int16], arrived_at: float, cadence: int = 1) -> list[Hop]:
+        """Take in int16 samples (n,) at 16 kHz that arrived at a Unix time; returns the hops that they complete.
+
+        `cadence`: only each so-manieth hop is to be heard, together with those before it, which costs less.
+        """
         self._tail = np.concatenate([self._tail, pcm])
         self._arrived_at = arrived_at
-        first = self._hops + 1
-        self._hops = self.samples // HOP
-        return [Hop(number, number * HOP, arrived_at) for number in range(first, self._hops + 1)]
+        completed = range(self._hops + 1, self.samples // HOP + 1)
+        hops = [Hop(number, number * HOP, arrived_at) for number in completed if number % cadence == 0]
+        if hops:
+            self._hops = hops[-1].number
+        return hops
 
     def finish(self) -> Hop:
         """The last hop, filled up with the silence that ends whatever is being said."""
@@ -139,8 +147,10 @@ class Conversation:
 
     def stretch(self, hop: Hop) -> Stretch:
         """What the diariser is to hear at a hop."""
-        start = max(0, hop.end - HOP - round(REACH_SECONDS * SAMPLE_RATE))
-        start = min(start, max(0, self._diariser.speech.position - HOP))
+        position = self._diariser.speech.position
+        new = max(1, (hop.end - position) // HOP) * HOP
+        start = min(hop.end - new - round(REACH_SECONDS * SAMPLE_RATE), position - HOP)
+        start = max(0, start)
         return Stretch(self._samples(start, hop.end), start, self._diariser)
 
     def align(self, observation: Observation) -> list[Fragment]:

@@ -200,8 +200,13 @@ class Standing:
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """One journal entry: PCM16 mono little-endian bytes (or webm bytes), and when they arrived (Unix seconds)."""
+    """One journal entry: PCM16 mono little-endian bytes (or webm bytes), and when they arrived (Unix seconds).
+
+    `cadence`: how many hops were to be heard together when it came. It stands in the journal, so that whoever hears
+    the frame again hears the same.
+    """
 
     number: int
     data: bytes
     arrived_at: float
+    cadence: int = 1

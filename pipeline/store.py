@@ -211,7 +211,16 @@ class SessionStore(Published):
         """
         outcome, expected = await self._append(
             keys=[_key(session), _key(session, codec)],
-            args=[connection, codec, frame.number, frame.data, frame.arrived_at, self.retention_ms, self.sound_ms],
+            args=[
+                connection,
+                codec,
+                frame.number,
+                frame.data,
+                frame.arrived_at,
+                frame.cadence,
+                self.retention_ms,
+                self.sound_ms,
+            ],
         )
         match outcome:
             case b"unknown":
@@ -230,7 +239,8 @@ class SessionStore(Published):
         while batch := await self._redis.xrange(_key(session, codec), min=cursor, count=64):
             for entry, fields in batch:
                 number = int(entry.split(b"-")[0]) - 1
-                yield Frame(number, fields[b"data"], float(fields[b"at"]))
+                cadence = int(fields.get(b"cadence", 1))
+                yield Frame(number, fields[b"data"], float(fields[b"at"]), cadence)
             cursor = f"({batch[-1][0].decode()}"
 
     async def save_snapshot(self, session: str, state: bytes, next_frame: int) -> None:

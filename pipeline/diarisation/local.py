@@ -19,9 +19,9 @@ UNIT: Final = SAMPLE_RATE // 2  # samples of new speech that earn a voiceprint
 SCRAP: Final = SAMPLE_RATE // 5  # an island's last bit below this belongs to the unit before it
 OVERLAPPED: Final = 0.7  # probability from which two talk at once: whoever is named beneath another is not always
 # right, so that only sure overlaps lower the error
-OVERLAP_STEP: Final = 16 * FRAME  # samples from one window's end to the next, where there is more than a window to hear
-HOP_FRAMES: Final = 2 * OVERLAP_STEP  # as many as one window may answer for alone, which are those of most hops:
+LIVE_FRAMES: Final = 3 * WINDOW // 4  # as many as one window may answer for alone, which are those of a hop or a few:
 # the error is the same, and hearing them takes half as long
+OVERLAP_STEP: Final = 16  # frames from one window's end to the next, where there are more than that
 SHORTEST_OVERLAP: Final = 4  # frames; less is more often one voice
 REACH_SECONDS: Final = (
     LONGEST + 0.5 + 0.2
@@ -95,17 +95,13 @@ class LocalDiariser:
         """
         frames = (len(audio) - first) // FRAME
         together = np.zeros(frames + 1, bool)
-        step = OVERLAP_STEP if frames > HOP_FRAMES else HOP_FRAMES
-        ends = list(range(first + frames * FRAME, first, -step))[::-1]
+        untils = [frames] if frames <= LIVE_FRAMES else list(range(frames, 0, -OVERLAP_STEP))[::-1]
+        ends = [first + until * FRAME for until in untils]
         windows = [audio[max(0, end - WINDOW * FRAME) : end] for end in ends]
-        for end, probabilities in zip(ends, self._overlap.hear(windows), strict=True):
-            since = max(0, (end - first) // FRAME - len(probabilities))
-            answers = probabilities >= OVERLAPPED
-            if end != ends[0]:
-                fresh = OVERLAP_STEP // FRAME * 3 // 2
-                since, answers = max(since, (end - first) // FRAME - fresh), answers[-fresh:]
-            until = (end - first) // FRAME
-            together[since:until] = answers[-(until - since) :]
+        for until, probabilities in zip(untils, self._overlap.hear(windows), strict=True):
+            asked = until if until == untils[0] else OVERLAP_STEP * 3 // 2
+            answers = probabilities[-min(asked, until) :] >= OVERLAPPED
+            together[until - len(answers) : until] = answers
         return together
 
 

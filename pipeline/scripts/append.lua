@@ -1,5 +1,5 @@
 -- Writes one frame to a journal, once.
--- KEYS: session, journal. ARGV: connection, codec, frame number, bytes, arrival,
+-- KEYS: session, journal. ARGV: connection, codec, frame number, bytes, arrival, cadence,
 -- milliseconds to live for the session, and for its sound.
 -- Answers with an outcome and the number of the frame that is expected next.
 local session, journal = KEYS[1], KEYS[2]
@@ -12,9 +12,11 @@ if redis.call('HGET', session, 'stopped') and frame >= expected then return {'ov
 if owner ~= ARGV[1] then return {'taken', 0} end
 if frame > expected then return {'gap', expected} end
 if frame < expected then return {'seen', expected} end
-redis.call('XADD', journal, (frame + 1) .. '-0', 'data', ARGV[4], 'at', ARGV[5])
+local fields = {'data', ARGV[4], 'at', ARGV[5]}
+if ARGV[6] ~= '1' then fields = {'data', ARGV[4], 'at', ARGV[5], 'cadence', ARGV[6]} end
+redis.call('XADD', journal, (frame + 1) .. '-0', unpack(fields))
 redis.call('HSET', session, field, frame + 1)
 if ARGV[2] == 'audio' then redis.call('HINCRBY', session, 'samples', string.len(ARGV[4]) / 2) end
-redis.call('PEXPIRE', session, ARGV[6])
-redis.call('PEXPIRE', journal, ARGV[7])
+redis.call('PEXPIRE', session, ARGV[7])
+redis.call('PEXPIRE', journal, ARGV[8])
 return {'ok', expected + 1}

@@ -134,16 +134,21 @@ class Crowd:
     def hops(self, stream: Stream) -> dict[int, Heard]:
         """The hops of a stream that have been heard, by number from 0.
 
-        Those of webm end a little before their frames, for an encoder holds something back.
+        Those of webm end a little before their frames, for an encoder holds something back. Of hops that are heard
+        together the first arrived, and has waited since, a hop before the second.
         """
         with self.service.redis() as redis:
             entries = redis.xrange(session_key(stream.session.id, "events"))
         told = (parse(fields[b"event"]) for _, fields in entries if HEARD in fields[b"event"])
-        hops = {}
+        hops: dict[int, Heard] = {}
+        reached = 0
         for event in told:
-            number = round(event.heard_until / HOP_SECONDS) - 1
-            if event.arrived_at and event.published_at and number < len(stream.sent_at):
-                hops[number] = Heard(stream.sent_at[number], event.arrived_at, event.published_at)
+            if not (event.arrived_at and event.published_at):
+                continue
+            first, reached = reached, min(round(event.heard_until / HOP_SECONDS), len(stream.sent_at))
+            for number in range(first, reached):
+                arrived_at = event.arrived_at - (reached - 1 - number) * HOP_SECONDS
+                hops[number] = Heard(stream.sent_at[number], arrived_at, event.published_at, reached - first)
         return hops
 
     async def fragments(self) -> float:
@@ -179,8 +184,9 @@ async def knock(session: Session, codec: Codec) -> str:
 async def listen(crowd: Crowd, seconds: float) -> Figures:
     """How a crowd that talks is heard over some seconds from now on, and what hearing takes.
 
-    Percentiles of the lag in seconds, how many hops they are of, the share that kept up, and by kind of process the
-    seconds of CPU for each second of sound that was heard meanwhile, which is less than was said where hearing is late.
+    Percentiles of the lag in seconds, how many hops they are of, every how many seconds something was heard, the share
+    that kept up, and by kind of process the seconds of CPU for each second of sound that was heard meanwhile, which is
+    less than was said where hearing is late.
     """
     before, since = await asyncio.to_thread(Usage.of, crowd.service), time.time()
     await asyncio.sleep(seconds)
@@ -193,6 +199,7 @@ async def listen(crowd: Crowd, seconds: float) -> Figures:
     heard = HOP_SECONDS * sum(since <= hop.published_at < until for hop in hops)
     return {
         **asdict(told),
+        "every": HOP_SECONDS * len(mine) / (sum(1 / hop.together for hop in mine) or 1.0),
         "kept_up": kept_up(len(mine) + len(waiting), mine),
         "cpu": per_second(after.since(before), heard),
         "cores": sum(after.since(before).values()) / (after.at - before.at),

@@ -16,11 +16,15 @@ Figures = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """A hop as it was heard: its last sample was sent, had arrived, and its event was published, in Unix time."""
+    """A hop as it was heard: its last sample was sent, had arrived, and its event was published, in Unix time.
+
+    `together`: how many hops were heard at once.
+    """
 
     sent_at: float
     arrived_at: float
     published_at: float
+    together: int = 1
 
     @property
     def lag(self) -> float:

@@ -26,7 +26,7 @@ from tests.benchmarks import plain, variants
 from tests.benchmarks.crowd import Crowd, listen
 from tests.benchmarks.figures import Figures
 from tests.benchmarks.plots import bars
-from tests.benchmarks.run import PLACES, Part, Run
+from tests.benchmarks.run import AS_SHIPPED, Part, Run
 from tests.benchmarks.tables import Table, percent, seconds
 from tests.benchmarks.usage import memory
 from tests.service import ROOT, Service, running_service
@@ -60,7 +60,7 @@ def measure(run: Run) -> Figures:
         run.say(f"side by side: {name}, {streams} live")
         with plain.environment(added):
             module = "tests.benchmarks.variants" if variants.VARIANT in added else "deployments.cli"
-            with running_service(module=module, max_sessions=PLACES) as service:
+            with running_service(module=module, **AS_SHIPPED) as service:
                 rows[name] = asyncio.run(_row(run, service, streams))
     return {"streams": streams, "rows": rows, "fresh": fresh, "skipped": skipped}
 

@@ -23,7 +23,7 @@ from tests.talkers import Said
 
 def figures() -> dict[str, Any]:
     """A run on which everything but the efficiency is as it should be, and no recording of an hour was heard."""
-    heard = {"p50": 0.1, "p95": 0.4, "p99": 0.5, "count": 900, "kept_up": 1.0}
+    heard = {"p50": 0.1, "p95": 0.4, "p99": 0.5, "count": 900, "every": 0.5, "kept_up": 1.0}
     taken = {"cpu": {"diariser": 0.02, "Redis": 0.01}, "memory": {"diariser": 400.0}, "redis_mb": 20.0, "cores": 1.44}
     levels = [
         {"asked": streams, "streams": streams, "carried": streams < 56, **heard, **taken} for streams in (8, 48, 56)

@@ -71,12 +71,13 @@ class Talk:
         self._connection = connection
         self._pcm = pcm
         self.said = 0
+        self.cadence = 1  # of what is said next
 
     async def say(self, until: float, actor: SessionActor, wait: bool = True) -> None:
         """Up to so many seconds."""
         while self.said * FRAME < until * SAMPLE_RATE:
             data = self._pcm[self.said * FRAME : (self.said + 1) * FRAME].tobytes()
-            frame = Frame(self.said, data, float(self.said))
+            frame = Frame(self.said, data, float(self.said), self.cadence)
             await self.store.append(self.id, self._connection, Codec.PCM16, frame)
             await actor.hear([(self.id, frame)])
             self.said += 1

@@ -55,8 +55,8 @@ def test_what_was_late_is_soon_forgotten(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_newcomers_wait_while_others_are_heard_too_late_and_who_comes_back_does_not(url: str, tmp_path: Path) -> None:
-    settings = Settings.model_validate({"redis_url": url, "blobs": str(tmp_path / "blobs"), "max_lag": 1.0})
-    pool: Any = SimpleNamespace(lag=0.0)
+    settings = Settings.model_validate({"redis_url": url, "blobs": str(tmp_path / "blobs")})
+    pool: Any = SimpleNamespace(full=False)
     nobody: Any = SimpleNamespace()
     gate = Gate(settings, connect(url))
     api = build_api(Context(settings, open_store(settings), pool, nobody, Inbox(settings), gate))
@@ -74,10 +74,10 @@ def test_newcomers_wait_while_others_are_heard_too_late_and_who_comes_back_does_
         assert answer(client, known)["type"] == "welcome"
         other = open_store(settings)
         asyncio.run(other.publish(known["id"], 1, [HopHeard(speech=False)]))
-        pool.lag = 1.1
+        pool.full = True
         assert answer(client, new)["code"] == "busy"
         assert answer(client, known)["type"] == "welcome"
         refused = opened(client)
         assert (refused.status_code, refused.headers["Retry-After"]) == (503, "30")
-        pool.lag = 0.9
+        pool.full = False
         assert answer(client, new)["type"] == "welcome"

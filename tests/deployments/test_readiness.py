@@ -41,7 +41,7 @@ class Cluster:
         self.actors = asyncio.Event()
         self.actors.set()
         self.asked = 0
-        self.lag = 0.0
+        self.full = False
 
     def status(self) -> Any:
         self.asked += 1

@@ -15,7 +15,7 @@ from pipeline.alignment import ACTIVE_SECONDS, LONGEST_TURN
 from pipeline.baseline import SpeakerBaseline
 from pipeline.conversation import HOP, Conversation, Hop
 from pipeline.diarisation import DiariserState, Observation, Unit
-from pipeline.diarisation.local import LocalDiariser
+from pipeline.diarisation.local import REACH_SECONDS, LocalDiariser
 from pipeline.emotion import EmotionHead
 from pipeline.events import EmotionRead, Event, SpeakersMerged, TurnRevised, TurnUpdated
 from pipeline.fragments import LONGEST
@@ -175,6 +175,18 @@ def test_the_cut_into_frames_changes_nothing(
 
 def test_packing_changes_nothing(small_conversation: Talk, diariser: LocalDiariser, events: list[Event]) -> None:
     assert hear(small_conversation[0], diariser, packed_every=3) == events
+
+
+def test_hops_heard_together_are_heard_with_all_that_a_single_one_is() -> None:
+    conversation = Conversation(a_head())
+    reach = round(REACH_SECONDS * SAMPLE_RATE)
+    for number in range(20):
+        for hop in conversation.hear(np.zeros(HOP, np.int16), 0.0, cadence=4 if number > 10 else 1):
+            stretch, heard = conversation.stretch(hop), conversation._diariser.speech.position
+            assert stretch.start == max(0, heard - reach)
+            state = DiariserState(replace(SpeechState.fresh(), position=hop.end), hop.end)
+            conversation.conclude(hop, conversation.align(Observation([], [], state)), [])
+    assert heard == 16 * HOP
 
 
 def test_hops_come_in_order_and_last_in_their_hop(events: list[Event]) -> None:

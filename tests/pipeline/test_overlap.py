@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+from unittest.mock import Mock
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from pipeline.diarisation.local import LocalDiariser
 from pipeline.overlap import FLOOR, FRAME, SIZE, WINDOW, OverlapDetector, features
+from pipeline.timeline import SAMPLE_RATE
 from tests.talkers import HIGH, LOW, ROOM_LEVEL, Talker
 
 SAMPLES = WINDOW * FRAME
@@ -87,3 +91,15 @@ def test_features_hear_a_tone_where_it_is() -> None:
     partials = heard[WINDOW // 2, : SIZE - 96]
     assert int(partials.argmax()) == 500 // 15.625 - 4
     assert heard.min() >= FLOOR
+
+
+@pytest.mark.parametrize("seconds", [0.5, 1.0, 2.0, 2.2, 30.0])
+def test_a_diariser_asks_about_every_frame(seconds: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    diariser = LocalDiariser()
+    asked = Mock(side_effect=lambda windows: [np.ones(len(window) // FRAME, np.float32) for window in windows])
+    monkeypatch.setattr(diariser._overlap, "hear", asked)
+    audio = np.zeros(round((3 + seconds) * SAMPLE_RATE), np.float32)
+    together = diariser._together(audio, 3 * SAMPLE_RATE)
+    assert together[: round(seconds * SAMPLE_RATE) // FRAME].all()
+    (windows,) = asked.call_args.args
+    assert (len(windows) == 1) == (seconds <= 2), "of some hops one window is enough"

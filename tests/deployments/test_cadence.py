@@ -1,0 +1,138 @@
+"""Hops that are heard together where a machine is full: when, what comes of it, and that a replay hears the same."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from deployments import cadence
+from deployments.cadence import CALM, Cadence
+from deployments.lag import LATELY
+from pipeline.events import EmotionRead, Event, HopHeard
+from pipeline.session import Codec
+from pipeline.store import SessionStore
+from pipeline.timeline import HOP_SECONDS, SAMPLE_RATE, Timeline
+from tests.deployments.actors import Actors, begin, folded, of
+
+TOO_MUCH = 0.5  # s
+
+
+class Clock:
+    """The monotonic clock, moved by the test."""
+
+    def __init__(self) -> None:
+        self.now = 1_000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(cadence, "time", clock)
+    return clock
+
+
+def after(clock: Clock, told: Cadence, lag: float, seconds: float) -> tuple[int, bool]:
+    """The cadence, and whether it is full, once a lag has been heard of every half second for so long."""
+    for _ in range(round(seconds / HOP_SECONDS)):
+        clock.now += HOP_SECONDS
+        told.note(lag)
+    return told.hops, told.full
+
+
+def test_more_is_heard_together_while_hearing_is_late_and_then_nobody_is_let_in(clock: Clock) -> None:
+    told = Cadence(TOO_MUCH)
+    assert after(clock, told, 0.4, 60) == (1, False)
+    assert after(clock, told, 0.6, 0.5) == (2, True), "whether there is room now is not known yet"
+    assert after(clock, told, 0.1, LATELY) == (2, False), "there is"
+    assert after(clock, told, 0.3, 0.5) == (2, True), "there is hardly any more"
+    assert after(clock, told, 0.6, 0.5) == (4, True)
+    assert after(clock, told, 9.0, 20) == (4, True), "and no more together than that"
+
+
+def test_a_change_is_given_time(clock: Clock) -> None:
+    told = Cadence(TOO_MUCH)
+    assert after(clock, told, 0.6, LATELY) == (2, True)
+    assert after(clock, told, 0.6, 0.5) == (4, True)
+
+
+def test_once_there_is_room_for_long_all_is_as_before(clock: Clock) -> None:
+    told = Cadence(TOO_MUCH)
+    after(clock, told, 0.6, 2 * LATELY)
+    assert after(clock, told, 0.1, CALM - 1) == (4, True)
+    assert after(clock, told, 0.1, 1.5) == (2, True)
+    assert after(clock, told, 0.1, LATELY) == (2, False)
+    assert after(clock, told, 0.1, CALM) == (1, False)
+
+
+def test_where_nobody_talks_any_more_there_is_room(clock: Clock) -> None:
+    told = Cadence(TOO_MUCH)
+    assert after(clock, told, 0.6, 2 * LATELY) == (4, True)
+    clock.now += LATELY + 1
+    assert not told.full
+    assert after(clock, told, 0.1, 0.5) == (1, False)
+
+
+def heard_until(events: list[Event]) -> np.ndarray:
+    return np.array([event.heard_until for event in of(events, HopHeard)])
+
+
+async def test_fewer_steps_tell_of_the_same_sound(store: SessionStore, actors: Actors, small_conversation: Any) -> None:
+    async def run(hops: int) -> tuple[Timeline, list[Event]]:
+        actor, talk = await actors.start(), await begin(store, small_conversation[0])
+        talk.cadence = hops
+        await talk.say(20, actor)
+        await talk.stop(actor)
+        told = await talk.told()
+        return folded(told), told
+
+    usual, told = await run(1)
+    for hops in (2, 4):
+        timeline, fewer = await run(hops)
+        steps = np.diff(heard_until(fewer)[:-1])
+        assert set(steps.tolist()) == {hops * HOP_SECONDS}
+        assert timeline.heard_until == usual.heard_until
+        assert spoken(timeline) == pytest.approx(spoken(usual), abs=0.5), "no speech goes unheard"
+        assert read(timeline) == pytest.approx(read(usual), rel=0.1), "nor does any go unread"
+        assert len(of(fewer, EmotionRead)) < 0.8 * len(of(told, EmotionRead))
+
+
+def spoken(timeline: Timeline) -> float:
+    return sum(turn.duration for turn in timeline.turns.values())
+
+
+def read(timeline: Timeline) -> float:
+    return sum(reading.duration for reading in timeline.readings)
+
+
+@pytest.mark.parametrize("at", [6.5, 9.0, 13.0])
+async def test_a_replay_hears_together_what_was_heard_together(
+    store: SessionStore, actors: Actors, small_conversation: Any, at: float
+) -> None:
+    async def run(killed: bool) -> list[Event]:
+        actor, talk = await actors.start(), await begin(store, small_conversation[0])
+        for hops, until in ((1, 4.5), (2, at), (4, at + 3), (2, at + 5), (1, 20)):
+            talk.cadence = hops
+            await talk.say(until, actor, wait=False)
+            if killed:
+                actor = await actors.start()
+        await talk.stop(actor)
+        return await talk.told()
+
+    undisturbed = await run(killed=False)
+    steps = np.diff(heard_until(undisturbed)[:-1]) / HOP_SECONDS
+    assert set(steps.tolist()) >= {1.0, 2.0, 4.0}
+    assert await run(killed=True) == undisturbed
+
+
+async def test_the_journal_knows_what_is_to_be_heard_together(store: SessionStore, actors: Actors) -> None:
+    talk = await begin(store, np.zeros(2 * SAMPLE_RATE, np.int16))
+    actor = await actors.start()
+    await talk.say(1, actor)
+    talk.cadence = 4
+    await talk.say(2, actor, wait=False)
+    assert [frame.cadence async for frame in store.frames(talk.id, Codec.PCM16)] == [1, 1, 1, 1, 4, 4, 4, 4]
