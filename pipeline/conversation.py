@@ -148,10 +148,10 @@ class Conversation:
     def stretch(self, hop: Hop) -> Stretch:
         """What the diariser is to hear at a hop."""
         position = self._diariser.speech.position
-        new = max(1, (hop.end - position) // HOP) * HOP
-        start = min(hop.end - new - round(REACH_SECONDS * SAMPLE_RATE), position - HOP)
+        hops = max(1, (hop.end - position) // HOP)
+        start = min(hop.end - hops * HOP - round(REACH_SECONDS * SAMPLE_RATE), position - HOP)
         start = max(0, start)
-        return Stretch(self._samples(start, hop.end), start, self._diariser)
+        return Stretch(self._samples(start, hop.end), start, self._diariser, hops)
 
     def align(self, observation: Observation) -> list[Fragment]:
         """Learn who spoke; returns the fragments whose emotion is to be read."""

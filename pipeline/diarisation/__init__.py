@@ -22,11 +22,15 @@ class DiariserState:
 
 @dataclass(frozen=True, slots=True)
 class Stretch:
-    """What a diariser hears at a hop: int16 samples (n,), the newest last, the first being sample `start`."""
+    """What a diariser hears at a hop: int16 samples (n,), the newest last, the first being sample `start`.
+
+    `hops`: how many are heard together, for a machine is full.
+    """
 
     audio: NDArray[np.int16]
     start: int
     state: DiariserState
+    hops: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +38,8 @@ class Unit:
     """At most 0.5 s of speech that gets one speaker, in samples of the conversation.
 
     `voiceprint`: unit-length float16 (SIZE,), see `pipeline.voiceprint`, of the window [window, end), which holds the
-    unit and what the same island said before it; None where there was too little to tell. `overlap`: first and last
+    unit and what the same island said before it, or that of the next unit, where hops are heard together; None where
+    there was too little to tell. `overlap`: first and last
     sample of the stretch of it in which somebody else talks, too, if there is one.
     """
 

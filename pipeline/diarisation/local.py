@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from pipeline.diarisation import DiariserState, Observation, Stretch, Unit
 from pipeline.overlap import FRAME, WINDOW, OverlapDetector
-from pipeline.speech import SpeechDetector
+from pipeline.speech import Island, SpeechDetector
 from pipeline.timeline import SAMPLE_RATE
 from pipeline.voiceprint import LONGEST, SHORTEST, VoiceEncoder
 
@@ -22,6 +22,7 @@ OVERLAPPED: Final = 0.7  # probability from which two talk at once: whoever is n
 LIVE_FRAMES: Final = 3 * WINDOW // 4  # as many as one window may answer for alone, which are those of a hop or a few:
 # the error is the same, and hearing them takes half as long
 OVERLAP_STEP: Final = 16  # frames from one window's end to the next, where there are more than that
+MOST_SHARED: Final = 2  # units that get one voiceprint where hops are heard together
 SHORTEST_OVERLAP: Final = 4  # frames; less is more often one voice
 REACH_SECONDS: Final = (
     LONGEST + 0.5 + 0.2
@@ -44,28 +45,26 @@ class LocalDiariser:
     def observe(self, stretches: Sequence[Stretch]) -> list[Observation]:
         """See `pipeline.diarisation.Diariser`."""
         observations: list[Observation] = []
-        windows, owners = [], []
+        windows: list[NDArray[np.float32]] = []
+        owners: list[tuple[int, int, int]] = []  # an observation, one of its units, and the window that it is heard in
         for stretch in stretches:
             audio = stretch.audio.astype(np.float32) / np.float32(32_768)
             islands, speech = self._detector.hear(audio, stretch.start, stretch.state.speech)
-            units: list[Unit] = []
-            cut = stretch.state.cut
-            for island in islands:
-                cut = max(cut, island.start)
-                while (rest := island.end - cut) >= UNIT or (not island.open and rest > 0):
-                    end = island.end if not island.open and rest < UNIT + SCRAP else cut + UNIT
-                    window = max(island.start, end - round(LONGEST * SAMPLE_RATE), stretch.start)
-                    if end - window >= SHORTEST * SAMPLE_RATE:
-                        windows.append(audio[window - stretch.start : end - stretch.start])
-                        owners.append((len(observations), len(units)))
-                    units.append(Unit(cut, end, window, None))
-                    cut = end
+            units, cut = _units(islands, stretch.state.cut, stretch.start)
+            spoken_for = _spoken_for(units, min(stretch.hops, MOST_SHARED))
+            for speaking in sorted(set(spoken_for)):
+                unit = units[speaking]
+                if unit.end - unit.window >= SHORTEST * SAMPLE_RATE:
+                    shared = (number for number, other in enumerate(spoken_for) if other == speaking)
+                    owners += [(len(observations), number, len(windows)) for number in shared]
+                    windows.append(audio[unit.window - stretch.start : unit.end - stretch.start])
             observations.append(
                 Observation(islands, self._with_overlap(audio, stretch.start, units), DiariserState(speech, cut))
             )
-        for (observation, unit), voiceprint in zip(owners, self._encoder.encode(windows), strict=True):
-            bare = observations[observation].units[unit]
-            observations[observation].units[unit] = replace(bare, voiceprint=voiceprint.astype(np.float16))
+        voiceprints = self._encoder.encode(windows).astype(np.float16)
+        for observation, number, window in owners:
+            units = observations[observation].units
+            units[number] = replace(units[number], voiceprint=voiceprints[window])
         return observations
 
     def _with_overlap(self, audio: NDArray[np.float32], start: int, units: Sequence[Unit]) -> list[Unit]:
@@ -103,6 +102,31 @@ class LocalDiariser:
             answers = probabilities[-min(asked, until) :] >= OVERLAPPED
             together[until - len(answers) : until] = answers
         return together
+
+
+def _units(islands: Sequence[Island], cut: int, start: int) -> tuple[list[Unit], int]:
+    """The units of islands from the sample `cut` on, without voiceprints, and up to where they go.
+
+    `start`: the first sample that can be heard.
+    """
+    units: list[Unit] = []
+    for island in islands:
+        cut = max(cut, island.start)
+        while (rest := island.end - cut) >= UNIT or (not island.open and rest > 0):
+            end = island.end if not island.open and rest < UNIT + SCRAP else cut + UNIT
+            units.append(Unit(cut, end, max(island.start, end - round(LONGEST * SAMPLE_RATE), start), None))
+            cut = end
+    return units, cut
+
+
+def _spoken_for(units: Sequence[Unit], most: int) -> list[int]:
+    """For each unit the one in whose window it is heard: itself or, of up to `most` without a pause, the last."""
+    speaking = list(range(len(units)))
+    for number in reversed(speaking[:-1]):
+        last = speaking[number + 1]
+        if units[number].end == units[number + 1].start and last - number < most:
+            speaking[number] = last
+    return speaking
 
 
 def _runs(flags: NDArray[np.bool_]) -> list[tuple[int, int]]:

@@ -63,7 +63,7 @@ def test_the_readme_tells_of_the_parts_that_were_run_and_of_no_others() -> None:
     known = {name: part for name, part in figures().items() if name not in {"efficiency", "batch"}}
     text = markdown(known, command.PARTS.values())
     assert text.startswith("`make bench` on 2 cores (x86_64), 2026-11-26, 18 minutes.")
-    assert "| 48 | 0.10 | 0.40 | 0.50 | 100.0 % | yes | 0.0300 | 400 | 20.0 |" in text
+    assert "| 48 | 0.10 | 0.40 | 0.50 | 100.0 % | 0.50 | yes | 0.0300 | 400 | 20.0 |" in text
     assert "Then 16 came to 56: 2 let in, refused 8 busy, 6 503; meanwhile p95 0.40 s" in text
     assert "Batch" not in text
 

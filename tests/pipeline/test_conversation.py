@@ -14,7 +14,7 @@ import pytest
 from pipeline.alignment import ACTIVE_SECONDS, LONGEST_TURN
 from pipeline.baseline import SpeakerBaseline
 from pipeline.conversation import HOP, Conversation, Hop
-from pipeline.diarisation import DiariserState, Observation, Unit
+from pipeline.diarisation import DiariserState, Observation, Stretch, Unit
 from pipeline.diarisation.local import REACH_SECONDS, LocalDiariser
 from pipeline.emotion import EmotionHead
 from pipeline.events import EmotionRead, Event, SpeakersMerged, TurnRevised, TurnUpdated
@@ -187,6 +187,25 @@ def test_hops_heard_together_are_heard_with_all_that_a_single_one_is() -> None:
             state = DiariserState(replace(SpeechState.fresh(), position=hop.end), hop.end)
             conversation.conclude(hop, conversation.align(Observation([], [], state)), [])
     assert heard == 16 * HOP
+
+
+def test_of_hops_heard_together_two_units_share_a_voiceprint(small_conversation: Talk, diariser: LocalDiariser) -> None:
+    pcm, _ = small_conversation
+
+    def units(hops: int) -> list[Unit]:
+        (observation,) = diariser.observe([Stretch(pcm[: 8 * HOP], 0, DiariserState(), hops)])
+        return [unit for unit in observation.units if unit.voiceprint is not None]
+
+    def alike(one: Unit, other: Unit) -> bool:
+        return np.array_equal(one.voiceprint, other.voiceprint)  # type: ignore[arg-type]
+
+    alone, together = units(1), units(4)
+    assert [(unit.start, unit.end, unit.window) for unit in together] == [(u.start, u.end, u.window) for u in alone]
+    assert not any(itertools.starmap(alike, itertools.pairwise(alone)))
+    shared = list(itertools.starmap(alike, itertools.pairwise(together)))
+    assert sum(shared) == pytest.approx(len(together) / 2, abs=1)
+    assert not any(one and other for one, other in itertools.pairwise(shared)), "no more than two"
+    assert all(alike(one, other) for one, other in list(zip(alone, together, strict=True))[-1:])
 
 
 def test_hops_come_in_order_and_last_in_their_hop(events: list[Event]) -> None:
