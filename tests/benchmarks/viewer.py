@@ -78,6 +78,6 @@ def viewer(path: str) -> Iterator[Viewer]:
     with sync_playwright() as playwright:
         browser: Any = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
         try:
-            yield Viewer(browser.new_page())
+            yield Viewer(browser.new_page(bypass_csp=True))  # waiting for what it shows takes eval
         finally:
             browser.close()

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
+import httpx
 import numpy as np
 import pytest
 
 from deployments import cadence
 from deployments.cadence import CALM, Cadence
+from deployments.client import open_session
 from deployments.lag import LATELY
 from pipeline.events import EmotionRead, Event, HopHeard
 from pipeline.session import Codec
 from pipeline.store import SessionStore
 from pipeline.timeline import HOP_SECONDS, SAMPLE_RATE, Timeline
 from tests.deployments.actors import Actors, begin, folded, of
+from tests.service import record, running_service
 
 TOO_MUCH = 0.5  # s
 
@@ -136,3 +140,26 @@ async def test_the_journal_knows_what_is_to_be_heard_together(store: SessionStor
     talk.cadence = 4
     await talk.say(2, actor, wait=False)
     assert [frame.cadence async for frame in store.frames(talk.id, Codec.PCM16)] == [1, 1, 1, 1, 4, 4, 4, 4]
+
+
+@pytest.mark.slow
+async def test_a_service_that_is_late_tells_less_often_lets_nobody_in_and_loses_nothing(
+    small_conversation: Any,
+) -> None:
+    pcm = small_conversation[0]
+    with running_service(max_lag=0.001) as service:  # nothing is heard that soon
+        talking = asyncio.create_task(record(service.api, pcm, pace=1.0))
+        await asyncio.sleep(2.5 * LATELY)
+        with pytest.raises(httpx.HTTPStatusError) as refused:
+            await open_session(service.api, "research")
+        assert refused.value.response.status_code == 503
+        assert int(refused.value.response.headers["Retry-After"]) > 0
+        session, _, seconds = await talking
+        told = [event async for _, event in session.events()]
+        timeline = folded(told)
+        assert timeline.heard_until == seconds == pytest.approx(len(pcm) / SAMPLE_RATE, abs=0.01)
+        assert {1.0, 2.0} <= set(np.diff(heard_until(told)).tolist()), "two hops together, then four"
+        assert len(timeline.speakers) == 2
+        assert timeline.readings
+        await asyncio.sleep(LATELY)
+        await open_session(service.api, "research")  # nobody talks any more
