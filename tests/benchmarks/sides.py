@@ -58,7 +58,7 @@ def measure(run: Run) -> Figures:
             skipped[name] = reason
             continue
         run.say(f"side by side: {name}, {streams} live")
-        with plain.environment(added):
+        with plain.environment({"PYTHONPATH": str(ROOT)} | added):  # where Ray's workers find the variants
             module = "tests.benchmarks.variants" if variants.VARIANT in added else "deployments.cli"
             with running_service(module=module, **AS_SHIPPED) as service:
                 rows[name] = asyncio.run(_row(run, service, streams))
