@@ -20,6 +20,8 @@ FRAME_SAMPLES = SAMPLE_RATE // 2  # decoded webm is journalled in frames of this
 BACKLOG = 40  # frames that may wait to be heard before the recorder is slowed down
 BLOCKS_AHEAD = 256  # of decoded webm that may wait to be journalled: an hour of silence is some kB of it
 BYTES_AHEAD = 2**20  # of webm that may wait to be decoded, besides what earlier connections received
+BYTES_A_SECOND = 2**16  # of webm, for the sound in it; that is the most that Opus takes
+BYTES_WITHOUT_SOUND = 2**22  # of webm that may hold none, for all of it is kept until the session ends
 
 
 class Recording(Protocol):
@@ -128,7 +130,8 @@ class WebmRecording:
         self.next_frame = claim.next_frame
         self._decoded: asyncio.Queue[NDArray[np.int16] | UndecodableAudio | None] = asyncio.Queue()
         self._room = threading.Semaphore(BLOCKS_AHEAD)
-        self._replayed = 0  # bytes
+        self._replayed = self._received = 0  # bytes
+        self._seconds = 0.0  # decoded
         self._loop = asyncio.get_running_loop()
         self._decoder = WebmDecoder(self._deliver)
         self._pump = asyncio.create_task(self._journal_decoded())
@@ -138,6 +141,7 @@ class WebmRecording:
         async for frame in self._store.frames(self._session, Codec.WEBM):
             self._arrived_at = frame.arrived_at
             self._replayed += len(frame.data)
+            self._received += len(frame.data)
             self._decoder.feed(frame.data)
 
     async def take(self, number: int, payload: bytes, arrived_at: float) -> int:
@@ -146,10 +150,13 @@ class WebmRecording:
             await self._pump
             if number >= self.next_frame:
                 raise UndecodableAudio("its webm stream is over, and more comes after it")
+        if self._received - self._decoder.waiting > BYTES_WITHOUT_SOUND + BYTES_A_SECOND * self._seconds:
+            raise UndecodableAudio("its webm holds far more bytes than the sound in it takes")
         frame = Frame(number, payload, arrived_at)
         expected = await self._store.append(self._session, self._claim.connection, Codec.WEBM, frame)
         if number >= self.next_frame:
             self._arrived_at = arrived_at
+            self._received += len(payload)
             self._decoder.feed(payload)
             self.next_frame = expected
         return expected
@@ -183,6 +190,7 @@ class WebmRecording:
             self._room.release()
             if isinstance(block, UndecodableAudio):
                 raise block
+            self._seconds += len(block) / SAMPLE_RATE
             fresh = block[min(self._known, len(block)) :]
             self._known -= len(block) - len(fresh)
             self._buffer = np.concatenate([self._buffer, fresh])

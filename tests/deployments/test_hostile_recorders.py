@@ -115,7 +115,10 @@ async def rig(url: str, actors: Actors, store: SessionStore) -> Rig:
 
     handle = SimpleNamespace(finish=remote(actor.finish))
     pool = SimpleNamespace(
-        lag=0.0, actor=lambda _: handle, hear=lambda session, frame: asyncio.ensure_future(hear(session, frame))
+        full=False,
+        actor=lambda _: handle,
+        cadence=lambda _: 1,
+        hear=lambda session, frame: asyncio.ensure_future(hear(session, frame)),
     )
     settings = Settings(redis_url=url, recorders_per_caller=1_000, wrong_keys_per_minute=10_000)
     gate = Gate(settings, redis_at(url))

@@ -11,12 +11,20 @@ import numpy as np
 import pytest
 
 from deployments.context import Context
-from deployments.recording import BACKLOG, BYTES_AHEAD, Recording, open_recording
+from deployments.recording import (
+    BACKLOG,
+    BYTES_A_SECOND,
+    BYTES_AHEAD,
+    BYTES_WITHOUT_SOUND,
+    Recording,
+    open_recording,
+)
 from deployments.settings import Settings
 from pipeline.audio import UndecodableAudio
 from pipeline.session import Codec, SessionRequest
 from pipeline.store import SessionStore
 from tests.media.mutants import silent_cluster, webm_head
+from tests.media.sounds import element
 
 MEGABYTE = 2**20
 
@@ -32,6 +40,9 @@ class SlowEar:
         waiting: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         waiting.set_result(BACKLOG + 1)
         return waiting
+
+    def cadence(self, _: str) -> int:
+        return 1
 
 
 async def recording(url: str, store: SessionStore) -> tuple[Recording, SlowEar, str]:
@@ -88,6 +99,26 @@ async def test_a_recorder_that_sends_faster_than_is_decoded_waits(
     monkeypatch.undo()
     async with asyncio.timeout(5):
         await line.keep_pace()
+    await line.leave()
+    await let_go(store, session)
+
+
+async def test_far_more_bytes_than_there_is_sound_in_them_are_not_kept(url: str, store: SessionStore) -> None:
+    """What is neither sound nor the end of it can go on for ever, and all of it was journalled."""
+    line, _, session = await recording(url, store)
+    await line.take(0, webm_head() + silent_cluster(0.0), 0.0)
+    nothing = element("ec", bytes(60_000))  # Void (RFC 8794, section 11.3.2)
+    allowed = BYTES_WITHOUT_SOUND + 30 * BYTES_A_SECOND
+
+    async def send() -> None:
+        for number in range(1, 2 * allowed // len(nothing)):
+            await line.take(number, nothing, 0.0)
+            await asyncio.sleep(0.005)  # until it is decoded
+
+    with pytest.raises(UndecodableAudio, match="more bytes than"):
+        await send()
+    kept = [frame async for frame in store.frames(session, Codec.WEBM)]
+    assert BYTES_WITHOUT_SOUND < sum(len(frame.data) for frame in kept) < allowed + BYTES_AHEAD
     await line.leave()
     await let_go(store, session)
 
