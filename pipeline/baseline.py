@@ -7,11 +7,14 @@ is heard right far more often than one heard alone (the model card tells how muc
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Final
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
+
+from pipeline.timeline import EmotionReading
 
 Array = NDArray[np.float32]
 
@@ -61,3 +64,63 @@ class SpeakerBaseline:
         variance = (self.squares - 2 * mean * self.total + self.seconds * np.square(mean) + PRIOR_SECONDS) / weight
         normalised: Array = (embedding - mean) / np.sqrt(np.maximum(variance, 1e-4))
         return normalised
+
+
+class SpeakerBaselines:
+    """How each speaker of one conversation usually sounds.
+
+    What was said in turns that are final is part of a speaker's statistics. Of turns that may still change hands the
+    embeddings themselves are kept, by the start of their reading.
+    """
+
+    def __init__(self, size: int) -> None:
+        """`size`: numbers in an embedding."""
+        self._size = size
+        self._final: dict[int, SpeakerBaseline] = {}
+        self._embeddings: dict[float, NDArray[np.float16]] = {}
+
+    def keep(self, start: float, embedding: Array) -> None:
+        """The embedding, (size,), of the reading that starts at so many seconds."""
+        self._embeddings[start] = embedding.astype(np.float16)  # half the snapshot
+
+    def of(self, speaker: int, readings: Sequence[EmotionReading]) -> SpeakerBaseline:
+        """A speaker's, from turns that are final and from these readings, as far as they are not part of those."""
+        return self._known(speaker) + self._heard(readings)
+
+    def finish(self, speaker: int, readings: Sequence[EmotionReading]) -> None:
+        """A turn is final, with these readings: they join its speaker's statistics."""
+        self._final[speaker] = self.of(speaker, readings)
+        for reading in readings:
+            self._embeddings.pop(reading.start, None)
+
+    def join(self, kept: int, merged: int) -> None:
+        """Two speakers are one from now on."""
+        if (known := self._final.pop(merged, None)) is not None:
+            self._final[kept] = self._known(kept) + known
+
+    def forget_before(self, instant: float) -> None:
+        """Embeddings from before so many seconds, which are of speech that turned out to be nobody's."""
+        for start in [start for start in self._embeddings if start < instant]:
+            del self._embeddings[start]
+
+    def pack(self) -> dict[str, Any]:
+        """All of it, for `pipeline.snapshot`."""
+        return {
+            "embeddings": self._embeddings,
+            "baselines": {speaker: asdict(baseline) for speaker, baseline in self._final.items()},
+        }
+
+    def unpack(self, state: dict[str, Any]) -> None:
+        """Go on from what `pack` gave."""
+        self._embeddings = state["embeddings"]
+        self._final = {speaker: SpeakerBaseline(**row) for speaker, row in state["baselines"].items()}
+
+    def _known(self, speaker: int) -> SpeakerBaseline:
+        return self._final.get(speaker, SpeakerBaseline.unknown(self._size))
+
+    def _heard(self, readings: Sequence[EmotionReading]) -> SpeakerBaseline:
+        here = [reading for reading in readings if reading.start in self._embeddings and not reading.mixed]
+        if not here:
+            return SpeakerBaseline.unknown(self._size)
+        embeddings = np.stack([self._embeddings[reading.start] for reading in here]).astype(np.float32)
+        return SpeakerBaseline.of(embeddings, np.array([reading.duration for reading in here]))

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from pipeline import snapshot
 from pipeline.alignment import ACTIVE_SECONDS, ANYBODY, LONGEST_TURN, TURN_PAUSE, SpeakerMemory
-from pipeline.baseline import SpeakerBaseline
+from pipeline.baseline import SpeakerBaselines
 from pipeline.corrections import Correction, Merging, Naming, Telling, check_merge, check_speaker
 from pipeline.diarisation import DiariserState, Observation, Stretch
 from pipeline.diarisation.local import REACH_SECONDS
@@ -102,8 +102,7 @@ class Conversation:
         self._memory = SpeakerMemory(Expected(1, expected.most))  # who has not talked yet cannot be told apart
         self._timeline = Timeline()
         self._read_until = 0.0
-        self._embeddings: dict[float, NDArray[np.float16]] = {}  # by a reading's start, while its turn may change
-        self._baselines: dict[int, SpeakerBaseline] = {}  # by speaker, from turns that are final
+        self._baselines = SpeakerBaselines(head.size)
         self._named: set[int] = set()  # whom a person has named, even if the name was taken away
         self._recognised: dict[int, str] = {}  # who is called by the name of an enrolled voice
         self._told_until = 0.0  # up to where another diariser has been asked
@@ -175,7 +174,7 @@ class Conversation:
         """The events of a hop, in order; `embeddings` answer the fragments one to one."""
         for fragment, embedding in zip(fragments, embeddings, strict=True):
             self._tell(EmotionRead(reading=self._reading(fragment, embedding)))
-            self._embeddings[fragment.start] = embedding.astype(np.float16)  # half the snapshot
+            self._baselines.keep(fragment.start, embedding)
             self._read_until = fragment.end
         self._finalise(hop.until - ACTIVE_SECONDS)
         if min(hop.until, self._seconds) >= (self._chunks + 1) * CHUNK_SECONDS:
@@ -239,8 +238,7 @@ class Conversation:
                 "published": [turn.model_dump() for turn in self._published.values()],
                 "read_until": self._read_until,
                 "model": self._head.version,
-                "embeddings": self._embeddings,
-                "baselines": {speaker: asdict(baseline) for speaker, baseline in self._baselines.items()},
+                **self._baselines.pack(),
                 "chunks": self._chunks,
                 "named": sorted(self._named),
                 "recognised": self._recognised,
@@ -274,8 +272,7 @@ class Conversation:
         conversation._published = {row["id"]: Turn(**row) for row in state["published"]}
         conversation._read_until = state["read_until"]
         if state["model"] == head.version:  # another model's embeddings mean nothing to this one
-            conversation._embeddings = state["embeddings"]
-            conversation._baselines = {speaker: SpeakerBaseline(**row) for speaker, row in state["baselines"].items()}
+            conversation._baselines.unpack(state)
         conversation._chunks = state["chunks"]
         conversation._named = set(state["named"])
         conversation._recognised = state["recognised"]
@@ -295,8 +292,7 @@ class Conversation:
         if (name := self._recognised.pop(merged, None)) and kept not in self._timeline.names:
             self._recognised[kept] = name  # the name goes with the merge, and so does the doubt
         self._tell(SpeakersMerged(kept=kept, merged=merged))
-        if (known := self._baselines.pop(merged, None)) is not None:
-            self._baselines[kept] = self._known(kept) + known
+        self._baselines.join(kept, merged)
         self._published = {
             turn.id: turn.model_copy(update={"speaker": kept}) if turn.speaker == merged else turn
             for turn in self._published.values()
@@ -383,41 +379,21 @@ class Conversation:
                 break
             next_id = following.id if following else inf
             self._memory.retire(turn, following)
-            self._remember(turn)
+            readings = [reading for reading in self._timeline.readings if reading.turn == turn.id]
+            self._baselines.finish(turn.speaker, readings)
             for done in (turn, *(second for second in beneath if turn.id < second.id < next_id)):
                 self._published.pop(done.id, None)
                 self._tell(TurnUpdated(turn=done.model_copy(update={"final": True})))
 
     def _reading(self, fragment: Fragment, embedding: NDArray[np.float32]) -> EmotionReading:
-        heard = fragment.end - fragment.heard_from
-        span, baseline = (fragment.start, fragment.end), self._baseline(fragment.turn)
+        heard, span = fragment.end - fragment.heard_from, (fragment.start, fragment.end)
+        speaker = self._timeline.turns[fragment.turn].speaker
+        # Within a turn, a mood is to be heard and not got used to.
+        earlier = [reading for reading in self._timeline.readings_of(speaker) if reading.turn != fragment.turn]
+        baseline = self._baselines.of(speaker, earlier)
         reading = self._head.reading(fragment.turn, span, heard, embedding, baseline, "causal")
         mixed = self._memory.overlapped(*span) >= MIXED_SHARE * reading.duration
         return reading.as_mixed() if mixed else reading
-
-    def _baseline(self, turn: int) -> SpeakerBaseline:
-        """How the speaker of a turn sounded before it: within a turn, a mood is to be heard and not got used to."""
-        speaker = self._timeline.turns[turn].speaker
-        earlier = [reading for reading in self._timeline.readings_of(speaker) if reading.turn != turn]
-        return self._known(speaker) + self._heard(earlier)
-
-    def _known(self, speaker: int) -> SpeakerBaseline:
-        return self._baselines.get(speaker, SpeakerBaseline.unknown(self._head.size))
-
-    def _heard(self, readings: Sequence[EmotionReading]) -> SpeakerBaseline:
-        """The statistics of readings whose embeddings are still here; the others are part of `_baselines`."""
-        here = [reading for reading in readings if reading.start in self._embeddings and not reading.mixed]
-        if not here:
-            return SpeakerBaseline.unknown(self._head.size)
-        embeddings = np.stack([self._embeddings[reading.start] for reading in here]).astype(np.float32)
-        return SpeakerBaseline.of(embeddings, np.array([reading.duration for reading in here]))
-
-    def _remember(self, turn: Turn) -> None:
-        """Let a final turn's readings join its speaker's baseline."""
-        readings = [reading for reading in self._timeline.readings if reading.turn == turn.id]
-        self._baselines[turn.speaker] = self._known(turn.speaker) + self._heard(readings)
-        for reading in readings:
-            self._embeddings.pop(reading.start, None)
 
     def _close_chunk(self) -> None:
         self._tell(ChunkClosed(number=self._chunks, speakers=self._timeline.chunk(self._chunks)))
@@ -435,9 +411,7 @@ class Conversation:
     def _forget(self, hop: Hop) -> None:
         changing = min((turn.start for turn in self._published.values()), default=hop.until)
         self._timeline.forget_before(min(hop.until - ACTIVE_SECONDS, self._chunks * CHUNK_SECONDS, changing))
-        gone = [start for start in self._embeddings if start < hop.until - ACTIVE_SECONDS - LONGEST_TURN / SAMPLE_RATE]
-        for start in gone:  # of speech that turned out to be nobody's
-            del self._embeddings[start]
+        self._baselines.forget_before(hop.until - ACTIVE_SECONDS - LONGEST_TURN / SAMPLE_RATE)
         surplus = hop.end - self._keeps - self._tail_start
         if surplus > 0:
             self._tail = self._tail[surplus:].copy()

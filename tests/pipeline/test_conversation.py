@@ -131,7 +131,7 @@ class Scene:
         embeddings = [embedded(self.conversation.audio(fragment)) for fragment in fragments]
         self.embeddings |= {f.start: embedding for f, embedding in zip(fragments, embeddings, strict=True)}
         self.events += self.conversation.conclude(hop, fragments, embeddings)
-        self.kept.append(len(self.conversation._embeddings))
+        self.kept.append(len(self.conversation._baselines._embeddings))
 
 
 def unit_of(line: Line, start: float) -> Unit:
@@ -353,13 +353,13 @@ def test_what_was_said_long_ago_still_counts() -> None:
 def test_speakers_that_turn_out_to_be_one_share_a_baseline() -> None:
     scene = Scene().play([Line(0, 0, 4), Line(5, 5, 9)], ACTIVE_SECONDS + 15)
     conversation = scene.conversation
-    known = {speaker: baseline.seconds for speaker, baseline in conversation._baselines.items()}
+    known = {speaker: baseline.seconds for speaker, baseline in conversation._baselines._final.items()}
     assert known.keys() == {1, 2}
     conversation._memory.anchors[2] = conversation._memory.anchors[1].copy()
     scene.play([Line(0, 200, 202)], 205).end()
     assert SpeakersMerged(kept=1, merged=2) in without_stamp(scene.events)
     assert_set_against_what_came_before(scene.events)
-    assert conversation._baselines.keys() == {1}
+    assert conversation._baselines._final.keys() == {1}
     assert {reading.baseline for reading in scene.readings() if reading.start >= 200} == {sum(known.values())} == {8}
 
 
@@ -369,5 +369,5 @@ def test_no_more_embeddings_are_kept_than_may_still_change() -> None:
     most = (ACTIVE_SECONDS + LONGEST_TURN / SAMPLE_RATE) * SAMPLE_RATE / HOP + 1
     assert max(scene.kept) <= most
     assert max(scene.kept[500:]) <= max(scene.kept[:500]) + LONGEST_TURN / HOP
-    assert scene.end().conversation._embeddings == {}
+    assert scene.end().conversation._baselines._embeddings == {}
     assert_set_against_what_came_before(scene.events)
