@@ -136,7 +136,7 @@ def tables(figures: Figures) -> list[Table]:
     whole = sum(shipped["cpu"].values())
     shown = Table(
         f"Side by side, {figures['streams']} live streams",
-        ["way", "p50 s", "p95 s", "kept up", "CPU s/s", "over shipped", "MB"],
+        ["way", "p50 s", "p95 s", "kept up", "every s", "CPU s/s", "over shipped", "MB"],
         note=" ".join(f"Left out: {name}, for {reason}." for name, reason in figures["skipped"].items()),
     )
     for name, row in figures["rows"].items():
@@ -146,6 +146,7 @@ def tables(figures: Figures) -> list[Table]:
             seconds(row["p50"]),
             seconds(row["p95"]),
             percent(row["kept_up"]),
+            seconds(row["every"]),
             f"{cpu:.4f}",
             f"{cpu / whole:.2f}",
             f"{sum(row['memory'].values()):.0f}",
@@ -157,6 +158,7 @@ def tables(figures: Figures) -> list[Table]:
         "the brief's way: a process a fragment",
         took,
         took,
+        "-",
         "-",
         f"{cpu:.2f}",
         f"{cpu / whole:.0f}",
