@@ -11,6 +11,7 @@ from pipeline.timeline import HOP_SECONDS
 
 LATELY: Final = 5.0  # s that the figure is about
 HASTE: Final = HOP_SECONDS / 2  # s after the one before it; a hop that arrives sooner is sent faster than it was spoken
+FEW: Final = 4  # hops, of which one that is late by chance would tell too much
 
 
 class Lag:
@@ -23,14 +24,14 @@ class Lag:
     def __init__(self) -> None:
         self._heard: deque[tuple[float, float]] = deque()
 
-    def note(self, arrived_at: float, before: float) -> None:
-        """A hop was heard that arrived at a Unix time, and the one before it in its session at another."""
-        if arrived_at - before >= HASTE:
-            self._heard.append((time.monotonic(), time.time() - arrived_at))
+    def note(self, arrived_at: float, before: float, together: int = 1) -> None:
+        """So many hops were heard together, the last of which arrived at a Unix time, and the one before at another."""
+        if arrived_at - before >= HASTE * together:
+            self._heard.extend([(time.monotonic(), time.time() - arrived_at)] * together)
 
     @property
     def seconds(self) -> float:
-        """The median; 0 while nobody talks."""
+        """The median; 0 while hardly anybody talks."""
         while self._heard and self._heard[0][0] < time.monotonic() - LATELY:
             self._heard.popleft()
-        return max(0.0, median(lag for _, lag in self._heard)) if self._heard else 0.0
+        return max(0.0, median(lag for _, lag in self._heard)) if len(self._heard) >= FEW else 0.0

@@ -15,7 +15,9 @@ from typing import Final
 from ray.util.metrics import Counter, Gauge, Histogram
 from redis.exceptions import RedisError
 
+from pipeline.conversation import Hop
 from pipeline.events import EmotionRead, Event
+from pipeline.timeline import HOP_SECONDS
 
 SECONDS: Final = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0]
 SIZES: Final = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0]
@@ -31,9 +33,7 @@ LAG: Final = Histogram(
     "From the arrival of a hop's last sample to the publishing of what was heard in it.",
     boundaries=SECONDS,
 )
-CADENCE: Final = Gauge(
-    "tonetrack_cadence_hops", "How many hops are heard together, as one ingress replica has asked for; 1 unless late."
-)
+CADENCE: Final = Gauge("tonetrack_cadence_hops", "How many hops one session actor hears together; 1 unless it is late.")
 STAGES: Final = Histogram(
     "tonetrack_hop_seconds",
     "What a hop takes, by stage: observe, embed, conclude. Publishing is among the operations of Redis.",
@@ -123,12 +123,14 @@ def asking_redis(operation: str) -> Iterator[None]:
         raise
 
 
-def count_hop(events: Iterable[Event], arrived_at: float, new: bool) -> None:
-    """Count a hop that was heard: its lag, and what was read in it. `arrived_at`: of its last sample, Unix time."""
+def count_hop(events: Iterable[Event], hop: Hop, new: bool) -> None:
+    """Count a hop that was heard, with those that were heard together with it: their lag, and what was read in them."""
     if not new:
         REPEATED.inc()
         return
-    LAG.observe(max(0.0, time.time() - arrived_at))
+    lag = max(0.0, time.time() - hop.arrived_at)
+    for earlier in range(hop.together):
+        LAG.observe(lag + earlier * HOP_SECONDS)
     for event in events:
         if isinstance(event, EmotionRead):
             tags = {"label": event.reading.label}

@@ -17,10 +17,9 @@ from ray.actor import ActorHandle
 from ray.exceptions import ActorDiedError, RayActorError, RayTaskError
 from ray.serve.handle import DeploymentHandle
 
-from deployments.cadence import Cadence
+from deployments.cadence import Pace
 from deployments.gather import Gatherer
 from deployments.lag import LATELY
-from deployments.metrics import CADENCE
 from deployments.sessions import SessionActor
 from deployments.settings import Settings
 from pipeline.corrections import Correction
@@ -47,8 +46,7 @@ class SessionPool:
         names = [f"{PREFIX}{kind}-{number}" for number in range(settings.session_actors)]
         self._actors: dict[str, ActorHandle] = {name: self._named(name) for name in names}
         self._hear = {name: Gatherer(partial(self._tell, name)) for name in names}
-        self._lags: dict[str, tuple[float, float]] = {}
-        self._cadences = {name: Cadence(settings.max_lag) for name in names}
+        self._told: dict[str, tuple[float, Pace]] = {}
 
     def _named(self, name: str) -> ActorHandle:
         settings: Settings = self._arguments[0]
@@ -79,26 +77,22 @@ class SessionPool:
 
     async def _tell(self, name: str, said: Sequence[tuple[str, Frame]]) -> list[int]:
         waiting: list[int]
-        waiting, lag = await self._actors[name].hear.remote(said)
-        self._lags[name] = time.monotonic(), lag
-        self._cadences[name].note(lag)
-        CADENCE.set(max(cadence.hops for cadence in self._cadences.values()))
+        waiting, pace = await self._actors[name].hear.remote(said)
+        self._told[name] = time.monotonic(), pace
         return waiting
 
     def cadence(self, session: str) -> int:
         """How many hops of a session are to be heard together at the moment."""
-        return self._cadences[holder(session, self._actors)].hops
+        return self._pace(holder(session, self._actors)).hops
 
     @property
     def full(self) -> bool:
-        """Whether an actor is so late, or has lately been, that nobody should come besides."""
-        return self.lag > self._arguments[0].max_lag or any(cadence.full for cadence in self._cadences.values())
+        """Whether an actor has lately said that nobody should come besides."""
+        return any(self._pace(name).full for name in self._actors)
 
-    @property
-    def lag(self) -> float:
-        """Seconds by which the slowest of the actors is behind those who talk, as far as it has lately been heard."""
-        recent = time.monotonic() - LATELY
-        return max((lag for at, lag in self._lags.values() if at > recent), default=0.0)
+    def _pace(self, name: str) -> Pace:
+        at, pace = self._told.get(name, (0.0, Pace()))
+        return pace if time.monotonic() - at < LATELY else Pace()
 
     async def correct(self, session: str, correction: Correction) -> None:
         """Have a correction made. Raises what `SessionActor.correct` raises."""

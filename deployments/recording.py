@@ -70,12 +70,14 @@ class _Journal:
     async def add(self, number: int, pcm: bytes, arrived_at: float) -> int:
         frame = Frame(number, pcm, arrived_at, self._pool.cadence(self._session))
         with asking_redis("append"):
-            expected = await self._store.append(self._session, self._claim.connection, Codec.PCM16, frame)
-        FRAMES.inc(1, {"outcome": "kept" if number >= self.next_frame else "repeated"})
+            appended = await self._store.append(self._session, self._claim.connection, Codec.PCM16, frame)
+        FRAMES.inc(1, {"outcome": "kept" if appended.kept else "repeated"})
         if number >= self.next_frame:
+            if not appended.kept:  # by another line of the same recorder, perhaps at another cadence
+                frame = await anext(self._store.frames(self._session, Codec.PCM16, number), frame)
             self._waiting = self._pool.hear(self._session, frame)
-            self.next_frame = expected
-        return expected
+            self.next_frame = appended.next
+        return appended.next
 
     async def keep_pace(self) -> None:
         if self._waiting is not None and await self._waiting > BACKLOG:
@@ -153,7 +155,7 @@ class WebmRecording:
         if self._received - self._decoder.waiting > BYTES_WITHOUT_SOUND + BYTES_A_SECOND * self._seconds:
             raise UndecodableAudio("its webm holds far more bytes than the sound in it takes")
         frame = Frame(number, payload, arrived_at)
-        expected = await self._store.append(self._session, self._claim.connection, Codec.WEBM, frame)
+        expected, _ = await self._store.append(self._session, self._claim.connection, Codec.WEBM, frame)
         if number >= self.next_frame:
             self._arrived_at = arrived_at
             self._received += len(payload)

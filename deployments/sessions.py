@@ -18,12 +18,12 @@ from typing import Any
 import numpy as np
 from ray.serve.handle import DeploymentHandle
 
+from deployments.cadence import Cadence, Pace
 from deployments.gather import Gatherer
 from deployments.halts import Halts
 from deployments.held import Held, restore
-from deployments.lag import Lag
 from deployments.live import Answered, Asked, Correcting, End, Live
-from deployments.metrics import DROPPED, LIVE_SESSIONS, RESTORED, STAGES, asking_redis, count_hop, timed
+from deployments.metrics import CADENCE, DROPPED, LIVE_SESSIONS, RESTORED, STAGES, asking_redis, count_hop, timed
 from deployments.second_opinion import Asking, SecondOpinion, token
 from deployments.settings import Settings
 from pipeline import tasks
@@ -59,14 +59,14 @@ class SessionActor:
         self._embed: Gatherer[Any, Any] = Gatherer(recogniser.embed.remote)
         self._head = EmotionHead.load()
         self._second = SecondOpinion(settings)
-        self._lag = Lag()
+        self._cadence = Cadence(settings.max_lag)
 
-    async def hear(self, said: Sequence[tuple[str, Frame]]) -> tuple[list[int], float]:
+    async def hear(self, said: Sequence[tuple[str, Frame]]) -> tuple[list[int], Pace]:
         """Take in frames that stand in the journals of their sessions.
 
-        Returns how many things wait to be done before each of them is heard, and this actor's `Lag` in seconds.
+        Returns how many things wait to be done before each of them is heard, and what this actor can do.
         """
-        return [self._take_in(session, frame) for session, frame in said], self._lag.seconds
+        return [self._take_in(session, frame) for session, frame in said], self._cadence.pace
 
     def _take_in(self, session: str, frame: Frame) -> int:
         live = self._of(session)
@@ -156,6 +156,8 @@ class SessionActor:
         if self._live.get(session) is live:
             del self._live[session]
             LIVE_SESSIONS.set(len(self._live))
+            if not self._live:
+                CADENCE.set(1)
 
     async def _do(self, session: str, held: Held, live: Live, asked: Asked) -> bool:
         """Do what was asked for; returns whether the conversation is over."""
@@ -287,14 +289,19 @@ class SessionActor:
         conversation = held.conversation
         before = conversation.samples
         for hop in conversation.hear(np.frombuffer(frame.data, "<i2"), frame.arrived_at, frame.cadence):
-            await self._hop(session, held, hop)
+            new = await self._hop(session, held, hop)
+            if new:  # what is heard again was in time when it was told
+                self._cadence.note(hop.arrived_at, held.arrived_at, hop.together)
+                CADENCE.set(self._cadence.pace.hops)
+            held.arrived_at = hop.arrived_at
             held.correct_again(hop.number)
         conversation.next_frame = frame.number + 1
         period = round(self._settings.snapshot_seconds * SAMPLE_RATE)
         if conversation.samples // period > before // period:
             await self._store.save_snapshot(session, conversation.pack(), conversation.next_frame)
 
-    async def _hop(self, session: str, held: Held, hop: Hop) -> None:
+    async def _hop(self, session: str, held: Held, hop: Hop) -> bool:
+        """Hear a hop and publish what follows; returns whether that was new."""
         conversation = held.conversation
         with timed(STAGES, stage="observe"):
             observation = await self._observe(conversation.stretch(hop))
@@ -305,10 +312,9 @@ class SessionActor:
             events = conversation.conclude(hop, fragments, embeddings)
         with asking_redis("publish"):
             new = await self._store.publish(session, hop.number, events, conversation.corrected)
-        count_hop(events, hop.arrived_at, new)
-        self._lag.note(hop.arrived_at, held.arrived_at)
-        held.arrived_at = hop.arrived_at
+        count_hop(events, hop, new)
         LIVE_SESSIONS.set(len(self._live))
+        return new
 
     async def _abandon(self, session: str, held: Held, live: Live) -> None:
         """End a session whose recorder does not come back, so that its sound does not stay."""

@@ -55,8 +55,8 @@ class Settings(BaseSettings):
     max_lag: float = Field(
         0.5,
         gt=0,
-        description="seconds by which hearing may be late, for half of all, before more is heard at once, and then"
-        " newcomers are asked to wait",
+        description="seconds by which hearing may be late, for half of all, before hops are heard together, up to four;"
+        " newcomers are asked to wait then, until it is half of that",
     )
     max_waiting: int = Field(256, ge=1, description="connections per ingress replica that have not said hello yet")
     max_frame_bytes: int = Field(65_536, ge=3_200, description="largest audio frame on the WebSocket")

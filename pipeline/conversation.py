@@ -9,15 +9,15 @@ actor live, `training` offline), so that this module neither waits nor knows whe
         embeddings = model.embed([conversation.audio(fragment) for fragment in fragments])
         events = conversation.conclude(hop, fragments, embeddings)
 
-The same samples give the same events, however they were cut into frames and whenever the conversation was packed
-and unpacked in between: that is what makes replaying a journal safe.
+The same samples at the same cadence give the same events, however they were cut into frames and whenever the
+conversation was packed and unpacked in between: that is what makes replaying a journal safe.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from itertools import chain, zip_longest
+from itertools import chain, pairwise, zip_longest
 from math import inf
 from typing import Final
 
@@ -58,14 +58,15 @@ FORMAT: Final = 3  # of a packed conversation
 
 @dataclass(frozen=True, slots=True)
 class Hop:
-    """Half a second to be heard, and whatever was not heard before it.
+    """Half a second to be heard, `together` with the ones before it that were not: 1 where it is heard alone.
 
-    Numbers start at 1; `end`: samples of the conversation up to its end.
+    Numbers start at 1; `end`: samples of the conversation up to its end; `arrived_at`: of its last sample, Unix time.
     """
 
     number: int
     end: int
     arrived_at: float
+    together: int = 1
 
     @property
     def until(self) -> float:
@@ -126,31 +127,30 @@ class Conversation:
     def hear(self, pcm: NDArray[np.int16], arrived_at: float, cadence: int = 1) -> list[Hop]:
         """Take in int16 samples (n,) at 16 kHz that arrived at a Unix time; returns the hops that they complete.
 
-        `cadence`: only each so-manieth hop is to be heard, together with those before it, which costs less.
+        `cadence`: how many hops are to be heard together, which costs less.
         """
         self._tail = np.concatenate([self._tail, pcm])
         self._arrived_at = arrived_at
         completed = range(self._hops + 1, self.samples // HOP + 1)
-        hops = [Hop(number, number * HOP, arrived_at) for number in completed if number % cadence == 0]
-        if hops:
-            self._hops = hops[-1].number
-        return hops
+        numbers = [number for number in completed if number % cadence == 0]
+        before = [self._hops, *numbers]
+        self._hops = before[-1]
+        return [Hop(n, n * HOP, arrived_at, n - m) for m, n in pairwise(before)]
 
     def finish(self) -> Hop:
         """The last hop, filled up with the silence that ends whatever is being said."""
         self._recorded = self.samples
+        together = 1 + self.samples // HOP - self._hops
         padding = np.zeros((-self.samples) % HOP + HOP, np.int16)
         self._tail = np.concatenate([self._tail, padding])
         self._hops = self.samples // HOP
-        return Hop(self._hops, self.samples, self._arrived_at)
+        return Hop(self._hops, self.samples, self._arrived_at, together)
 
     def stretch(self, hop: Hop) -> Stretch:
         """What the diariser is to hear at a hop."""
-        position = self._diariser.speech.position
-        hops = max(1, (hop.end - position) // HOP)
-        start = min(hop.end - hops * HOP - round(REACH_SECONDS * SAMPLE_RATE), position - HOP)
-        start = max(0, start)
-        return Stretch(self._samples(start, hop.end), start, self._diariser, hops)
+        start = hop.end - hop.together * HOP - round(REACH_SECONDS * SAMPLE_RATE)
+        start = max(0, min(start, self._diariser.speech.position - HOP))
+        return Stretch(self._samples(start, hop.end), start, self._diariser, hop.together)
 
     def align(self, observation: Observation) -> list[Fragment]:
         """Learn who spoke; returns the fragments whose emotion is to be read."""

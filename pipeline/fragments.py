@@ -28,7 +28,7 @@ class Fragment:
 
 
 def unread(turns: Sequence[Turn], read_until: float, over: bool) -> list[Fragment]:
-    """Fragments for the speech after `read_until` (seconds), at most one a turn, in order of time.
+    """Fragments for the speech after `read_until` (seconds), in order of time: one a turn, unless that is longer.
 
     A turn that goes on is read a hop at a time. One that ended is read to its end: all turns but the last, and the
     last where `over` says so.
@@ -36,8 +36,11 @@ def unread(turns: Sequence[Turn], read_until: float, over: bool) -> list[Fragmen
     fragments = []
     for turn in turns:
         start = max(turn.start, read_until)
-        heard_from = max(turn.start, turn.end - LONGEST)
         due = CRUMB if over or turn is not turns[-1] else HOP_SECONDS
+        while turn.end - start > LONGEST + 1e-6:
+            fragments.append(Fragment(turn.id, start, start + LONGEST, start))
+            start += LONGEST
+        heard_from = max(turn.start, turn.end - LONGEST)
         if turn.end - start >= due - 1e-6 and turn.end - heard_from >= SHORTEST - 1e-6:
             fragments.append(Fragment(turn.id, start, turn.end, heard_from))
     return fragments

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Annotated, Final, Literal, Self
+from typing import Annotated, Final, Literal, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -183,6 +183,13 @@ class Claim:
     next_frame: int
     next_audio: int
     samples: int
+
+
+class Appended(NamedTuple):
+    """What became of a frame: the number of the `next`, and whether it was `kept`, as all are but those seen before."""
+
+    next: int
+    kept: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,6 +37,7 @@ from pipeline.looks import Looks
 from pipeline.published import FOLLOW_BLOCK_MS, SCRIPTS, Published
 from pipeline.published import session_key as _key
 from pipeline.session import (
+    Appended,
     Claim,
     Codec,
     Expected,
@@ -204,8 +205,8 @@ class SessionStore(Published):
                 raise OtherCodec(Codec(recorded.decode()))
         return Claim(connection, *reached)
 
-    async def append(self, session: str, connection: str, codec: Codec, frame: Frame) -> int:
-        """Write a frame to the journal, once; returns the number of the next.
+    async def append(self, session: str, connection: str, codec: Codec, frame: Frame) -> Appended:
+        """Write a frame to the journal, once.
 
         Raises `UnknownSession`, `SessionOver`, `TakenOver` or `FrameGap`; a frame seen before is no error.
         """
@@ -231,7 +232,7 @@ class SessionStore(Published):
                 raise TakenOver(session)
             case b"gap":
                 raise FrameGap(int(expected), frame.number)
-        return int(expected)
+        return Appended(int(expected), outcome == b"ok")
 
     async def frames(self, session: str, codec: Codec, first: int = 0) -> AsyncIterator[Frame]:
         """The journal from a frame on, in order."""

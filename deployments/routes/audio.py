@@ -42,7 +42,7 @@ from pipeline.logs import about
 from pipeline.plain import one_line
 from pipeline.session import Codec, FrameGap, OtherCodec, Role, SessionOver, TakenOver, UnknownSession
 
-FULL = "All places are taken; try again in half a minute."
+FULL = "All places are taken, or hearing is late; try again in half a minute."
 HELLO_SECONDS = 10.0  # from connecting to hello
 SEND_SECONDS = 10.0  # a recorder that does not take an answer for so long is gone
 LONGEST_MISTAKE = 300  # characters of what is said of a message, some of which may be its sender's
@@ -190,7 +190,7 @@ class _Line:
         context = self._context
         if context.recorders >= context.settings.max_sessions:
             return True
-        return context.late and (await context.store.standing(self._session)).published == 0
+        return context.late and await context.store.waits(self._session, 0)
 
     async def _hold(self, caller: Caller) -> None:
         """Take a place of those that a caller has, or go on holding it."""

@@ -19,7 +19,7 @@ UNIT: Final = SAMPLE_RATE // 2  # samples of new speech that earn a voiceprint
 SCRAP: Final = SAMPLE_RATE // 5  # an island's last bit below this belongs to the unit before it
 OVERLAPPED: Final = 0.7  # probability from which two talk at once: whoever is named beneath another is not always
 # right, so that only sure overlaps lower the error
-LIVE_FRAMES: Final = 3 * WINDOW // 4  # as many as one window may answer for alone, which are those of a hop or a few:
+LIVE_FRAMES: Final = WINDOW - 8  # as many as one window may answer for alone, which are those of a hop or a few:
 # the error is the same, and hearing them takes half as long
 OVERLAP_STEP: Final = 16  # frames from one window's end to the next, where there are more than that
 MOST_SHARED: Final = 2  # units that get one voiceprint where hops are heard together
@@ -93,6 +93,8 @@ class LocalDiariser:
         each leaves the newest half of its step to the next.
         """
         frames = (len(audio) - first) // FRAME
+        if not frames:
+            return np.zeros(1, bool)
         together = np.zeros(frames + 1, bool)
         untils = [frames] if frames <= LIVE_FRAMES else list(range(frames, 0, -OVERLAP_STEP))[::-1]
         ends = [first + until * FRAME for until in untils]

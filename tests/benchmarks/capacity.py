@@ -14,6 +14,7 @@ from typing import Any
 from bokeh.plotting import figure as Plot
 
 from deployments.client import Session, open_session
+from pipeline.timeline import HOP_SECONDS
 from tests.benchmarks.crowd import Crowd, listen
 from tests.benchmarks.figures import Figures, carried, growth
 from tests.benchmarks.plots import lines
@@ -89,7 +90,10 @@ async def _beyond(run: Run, crowd: Crowd, excess: Sequence[Session]) -> Row:
 
 
 def summary(rows: Sequence[Row]) -> Figures:
-    """The most streams that were carried, and what each further of them took: cores, and MB of memory."""
+    """The most streams that were carried, and of whom each hop was heard by itself; what each further one took.
+
+    That is in cores, and in MB of memory.
+    """
     fine = [row for row in rows if row["carried"]]
     streams = [row["streams"] for row in fine]
     grown: Figures = {}
@@ -98,7 +102,8 @@ def summary(rows: Sequence[Row]) -> Figures:
             "memory_mb": growth(streams, [sum(row["memory"].values()) for row in fine]),
             "cores": growth(streams, [row["cores"] for row in fine]),
         }
-    return {"most": max(streams, default=0), "each_further": grown}
+    singly = [row["streams"] for row in fine if row["every"] <= HOP_SECONDS]
+    return {"most": max(streams, default=0), "most_singly": max(singly, default=0), "each_further": grown}
 
 
 async def _level(run: Run, crowd: Crowd) -> Row:

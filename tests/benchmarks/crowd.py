@@ -155,14 +155,14 @@ class Crowd:
         """How many fragments were read for each second of talk so far."""
 
         def count() -> float:
+            heard = HOP_SECONDS * sum(len(self.hops(stream)) for stream in self.streams)
             with self.service.redis() as redis:
-                events = [
-                    fields[b"event"]
+                read = sum(
+                    READ in fields[b"event"]
                     for stream in self.streams
                     for _, fields in redis.xrange(session_key(stream.session.id, "events"))
-                ]
-            heard = HOP_SECONDS * sum(HEARD in event for event in events)
-            return sum(READ in event for event in events) / heard if heard else 0.0
+                )
+            return read / heard if heard else 0.0
 
         return await asyncio.to_thread(count)
 

@@ -65,10 +65,10 @@ class Run:
         """What is said."""
         return talk()
 
-    def streams(self, full: int, quick: int) -> int:
-        """So many live streams, or as many of them as the machine was found to carry."""
+    def streams(self, full: int, quick: int, carried: str = "most") -> int:
+        """So many live streams, or as many of them as the machine was found to carry: `most`, or `most_singly`."""
         wanted = round(self.either(full, quick))
-        return min(wanted, self.found.get("capacity", {}).get("most", wanted)) or 1
+        return min(wanted, self.found.get("capacity", {}).get(carried, wanted)) or 1
 
     def either(self, full: float, quick: float) -> float:
         """An amount, by whether the run is a quick one."""

@@ -77,9 +77,10 @@ def test_the_most_and_what_each_further_one_takes_are_of_what_was_carried() -> N
     rows[0] |= {"cores": 0.24, "memory": {"diariser": 320.0}}
     assert capacity.summary(rows) == {
         "most": 48,
+        "most_singly": 48,
         "each_further": {"memory_mb": pytest.approx(2.0), "cores": pytest.approx(0.03)},
     }
-    assert capacity.summary(rows[2:]) == {"most": 0, "each_further": {}}
+    assert capacity.summary(rows[2:]) == {"most": 0, "most_singly": 0, "each_further": {}}
 
 
 def test_a_full_machine_gets_few_more_at_a_time() -> None:

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Any, cast
 
 import httpx
 import numpy as np
 import pytest
 
-from deployments import cadence
-from deployments.cadence import CALM, Cadence
+from deployments import cadence, lag
+from deployments.cadence import CALM, SETTLING, Cadence, Pace
 from deployments.client import open_session
+from deployments.context import Context
 from deployments.lag import LATELY
+from deployments.recording import open_recording
+from deployments.settings import Settings
 from pipeline.events import EmotionRead, Event, HopHeard
-from pipeline.session import Codec
+from pipeline.session import Codec, Frame, SessionRequest
 from pipeline.store import SessionStore
 from pipeline.timeline import HOP_SECONDS, SAMPLE_RATE, Timeline
 from tests.deployments.actors import Actors, begin, folded, of
@@ -24,7 +27,7 @@ TOO_MUCH = 0.5  # s
 
 
 class Clock:
-    """The monotonic clock, moved by the test."""
+    """Both clocks, moved by the test."""
 
     def __init__(self) -> None:
         self.now = 1_000.0
@@ -32,53 +35,69 @@ class Clock:
     def monotonic(self) -> float:
         return self.now
 
+    def time(self) -> float:
+        return self.now
+
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
     monkeypatch.setattr(cadence, "time", clock)
+    monkeypatch.setattr(lag, "time", clock)
     return clock
 
 
-def after(clock: Clock, told: Cadence, lag: float, seconds: float) -> tuple[int, bool]:
-    """The cadence, and whether it is full, once a lag has been heard of every half second for so long."""
-    for _ in range(round(seconds / HOP_SECONDS)):
-        clock.now += HOP_SECONDS
-        told.note(lag)
-    return told.hops, told.full
+def after(clock: Clock, told: Cadence, late: float, seconds: float) -> tuple[int, bool]:
+    """The pace, once ten people who talk have been heard so late for so long."""
+    until = clock.now + seconds
+    while clock.now < until:
+        together = told.pace.hops
+        step = min(together * HOP_SECONDS, until - clock.now)
+        clock.now += step
+        for _ in range(10):
+            told.note(clock.now - late, clock.now - late - step, together if step > HOP_SECONDS else 1)
+    return told.pace.hops, told.pace.full
 
 
 def test_more_is_heard_together_while_hearing_is_late_and_then_nobody_is_let_in(clock: Clock) -> None:
     told = Cadence(TOO_MUCH)
     assert after(clock, told, 0.4, 60) == (1, False)
-    assert after(clock, told, 0.6, 0.5) == (2, True), "whether there is room now is not known yet"
+    assert after(clock, told, 0.6, LATELY) == (2, True)
+    assert after(clock, told, 0.1, LATELY) == (2, True), "whether there is room now is not known yet"
     assert after(clock, told, 0.1, LATELY) == (2, False), "there is"
-    assert after(clock, told, 0.3, 0.5) == (2, True), "there is hardly any more"
-    assert after(clock, told, 0.6, 0.5) == (4, True)
+    assert after(clock, told, 0.3, LATELY) == (2, True), "there is hardly any more"
+    assert after(clock, told, 0.6, LATELY) == (4, True)
     assert after(clock, told, 9.0, 20) == (4, True), "and no more together than that"
 
 
-def test_a_change_is_given_time(clock: Clock) -> None:
+def test_a_change_is_given_time_to_be_seen(clock: Clock) -> None:
     told = Cadence(TOO_MUCH)
-    assert after(clock, told, 0.6, LATELY) == (2, True)
-    assert after(clock, told, 0.6, 0.5) == (4, True)
+    assert after(clock, told, 0.6, HOP_SECONDS) == (2, True)
+    assert after(clock, told, 0.6, SETTLING - 1) == (2, True)
+    assert after(clock, told, 0.6, 1.5) == (4, True)
 
 
 def test_once_there_is_room_for_long_all_is_as_before(clock: Clock) -> None:
     told = Cadence(TOO_MUCH)
-    after(clock, told, 0.6, 2 * LATELY)
-    assert after(clock, told, 0.1, CALM - 1) == (4, True)
-    assert after(clock, told, 0.1, 1.5) == (2, True)
+    after(clock, told, 0.6, 2 * SETTLING)
+    assert after(clock, told, 0.1, CALM) == (4, True)
+    assert after(clock, told, 0.1, 4) == (2, True)
     assert after(clock, told, 0.1, LATELY) == (2, False)
     assert after(clock, told, 0.1, CALM) == (1, False)
 
 
 def test_where_nobody_talks_any_more_there_is_room(clock: Clock) -> None:
     told = Cadence(TOO_MUCH)
-    assert after(clock, told, 0.6, 2 * LATELY) == (4, True)
+    assert after(clock, told, 0.6, 2 * SETTLING) == (4, True)
     clock.now += LATELY + 1
-    assert not told.full
-    assert after(clock, told, 0.1, 0.5) == (1, False)
+    assert told.pace == Pace()
+    assert after(clock, told, 0.1, HOP_SECONDS) == (1, False)
+
+
+def test_whoever_talks_alone_and_is_late_once_does_not_count(clock: Clock) -> None:
+    told = Cadence(TOO_MUCH)
+    told.note(clock.now - 3, clock.now - 3 - HOP_SECONDS, 1)
+    assert told.pace == Pace()
 
 
 def heard_until(events: list[Event]) -> np.ndarray:
@@ -133,6 +152,15 @@ async def test_a_replay_hears_together_what_was_heard_together(
     assert await run(killed=True) == undisturbed
 
 
+async def test_what_is_heard_again_was_in_time(store: SessionStore, actors: Actors, small_conversation: Any) -> None:
+    actor, talk = await actors.start(), await begin(store, small_conversation[0])
+    await talk.say(4.5, actor)
+    assert actor._cadence.pace.hops > 1, "its frames say that they arrived at the beginning of time"
+    again = await actors.start()
+    await talk.say(5, again)
+    assert again._cadence.pace == Pace()
+
+
 async def test_the_journal_knows_what_is_to_be_heard_together(store: SessionStore, actors: Actors) -> None:
     talk = await begin(store, np.zeros(2 * SAMPLE_RATE, np.int16))
     actor = await actors.start()
@@ -149,7 +177,7 @@ async def test_a_service_that_is_late_tells_less_often_lets_nobody_in_and_loses_
     pcm = small_conversation[0]
     with running_service(max_lag=0.001) as service:  # nothing is heard that soon
         talking = asyncio.create_task(record(service.api, pcm, pace=1.0))
-        await asyncio.sleep(2.5 * LATELY)
+        await asyncio.sleep(SETTLING + 1.5 * LATELY)
         with pytest.raises(httpx.HTTPStatusError) as refused:
             await open_session(service.api, "research")
         assert refused.value.response.status_code == 503
@@ -163,3 +191,33 @@ async def test_a_service_that_is_late_tells_less_often_lets_nobody_in_and_loses_
         assert timeline.readings
         await asyncio.sleep(LATELY)
         await open_session(service.api, "research")  # nobody talks any more
+
+
+class Ear:
+    """Stands in for the session actors: it notes what it is told. `hops`: how many are to be heard together."""
+
+    def __init__(self, hops: int) -> None:
+        self.hops = hops
+        self.told: list[Frame] = []
+
+    def cadence(self, _: str) -> int:
+        return self.hops
+
+    def hear(self, _: str, frame: Frame) -> asyncio.Future[int]:
+        self.told.append(frame)
+        nothing_waits: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        nothing_waits.set_result(0)
+        return nothing_waits
+
+
+async def test_of_two_lines_of_one_recorder_only_what_is_in_the_journal_is_heard(url: str, store: SessionStore) -> None:
+    session = (await store.create(SessionRequest(purpose="research", consent=True))).id
+    unused: Any = None
+    ears = [Ear(1), Ear(2)]
+    contexts = [Context(Settings(redis_url=url), store, cast(Any, ear), unused, unused, unused) for ear in ears]
+    lines = [await open_recording(context, session, Codec.PCM16, "the same") for context in contexts]
+    for number, line in enumerate((lines[0], lines[1], lines[1])):
+        assert await line.take(number // 2, bytes(SAMPLE_RATE), float(number)) == number // 2 + 1
+    (first,), (again, second) = (ear.told for ear in ears)
+    assert (first.cadence, first.arrived_at) == (again.cadence, again.arrived_at) == (1, 0.0)
+    assert (second.number, second.cadence) == (1, 2)

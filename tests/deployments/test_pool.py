@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,8 +12,10 @@ import ray
 from ray.exceptions import ActorDiedError
 
 from deployments import pool as pools
+from deployments.cadence import Pace
 from deployments.pool import NAMESPACE, RETIREMENT, SessionPool, holder
 from deployments.settings import Settings
+from pipeline.session import Frame
 
 
 class Method:
@@ -121,3 +124,26 @@ def test_a_session_moves_only_when_its_actor_goes() -> None:
     assert set(homes.values()) == set(names)
     for session, home in homes.items():
         assert holder(session, names[:3]) == home or home == names[3]
+
+
+async def test_what_an_actor_can_do_is_what_it_has_lately_said(fake: FakeRay, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = pool()
+    names = list(now._actors)
+    session = next(f"session-{n}" for n in range(99) if holder(f"session-{n}", names) == names[0])
+    other = next(f"session-{n}" for n in range(99) if holder(f"session-{n}", names) == names[1])
+    said = Pace()
+
+    async def hear(frames: list[Any]) -> tuple[list[int], Pace]:
+        return [0] * len(frames), said
+
+    fake.actors[NAMESPACE, names[0]].hear = SimpleNamespace(remote=hear)  # type: ignore[attr-defined]
+    frame = Frame(0, b"", 0.0)
+    assert (now.cadence(session), now.full) == (1, False)
+    said = Pace(2)
+    await now.hear(session, frame)
+    assert (now.cadence(session), now.cadence(other), now.full) == (2, 1, False)
+    said = Pace(4, full=True)
+    await now.hear(session, frame)
+    assert (now.cadence(session), now.cadence(other), now.full) == (4, 1, True)
+    monkeypatch.setattr(pools, "LATELY", 0.0)
+    assert (now.cadence(session), now.full) == (1, False), "which was long ago"

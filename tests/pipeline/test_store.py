@@ -96,9 +96,9 @@ async def test_a_session_knows_the_api_key_that_opened_it(store: SessionStore, s
 
 async def test_a_frame_is_journalled_once(store: SessionStore, session: NewSession) -> None:
     claim = await store.claim(session.id, Codec.PCM16)
-    assert await store.append(session.id, claim.connection, Codec.PCM16, Frame(0, b"ab", 1.0)) == 1
-    assert await store.append(session.id, claim.connection, Codec.PCM16, Frame(0, b"xx", 2.0)) == 1
-    assert await store.append(session.id, claim.connection, Codec.PCM16, Frame(1, b"cdef", 3.0)) == 2
+    assert (await store.append(session.id, claim.connection, Codec.PCM16, Frame(0, b"ab", 1.0))).next == 1
+    assert (await store.append(session.id, claim.connection, Codec.PCM16, Frame(0, b"xx", 2.0))).next == 1
+    assert (await store.append(session.id, claim.connection, Codec.PCM16, Frame(1, b"cdef", 3.0))).next == 2
     assert await heard(store, session.id) == [b"ab", b"cdef"]
     again = await store.claim(session.id, Codec.PCM16)
     assert (again.next_frame, again.next_audio, again.samples) == (2, 2, 3)
@@ -115,7 +115,7 @@ async def test_the_newest_recorder_wins(store: SessionStore, session: NewSession
     new = await store.claim(session.id, Codec.PCM16)
     with pytest.raises(TakenOver):
         await store.append(session.id, old.connection, Codec.PCM16, Frame(0, b"ab", 1.0))
-    assert await store.append(session.id, new.connection, Codec.PCM16, Frame(0, b"ab", 1.0)) == 1
+    assert (await store.append(session.id, new.connection, Codec.PCM16, Frame(0, b"ab", 1.0))).next == 1
 
 
 async def test_a_recorder_does_not_fence_itself_off(store: SessionStore, session: NewSession) -> None:
@@ -123,7 +123,7 @@ async def test_a_recorder_does_not_fence_itself_off(store: SessionStore, session
     live = await store.claim(session.id, Codec.PCM16, "recorder-1")
     late = await store.claim(session.id, Codec.PCM16, "recorder-1")
     assert live.connection == late.connection
-    assert await store.append(session.id, live.connection, Codec.PCM16, Frame(0, b"ab", 1.0)) == 1
+    assert (await store.append(session.id, live.connection, Codec.PCM16, Frame(0, b"ab", 1.0))).next == 1
     await store.claim(session.id, Codec.PCM16, "recorder-2")
     with pytest.raises(TakenOver):
         await store.append(session.id, live.connection, Codec.PCM16, Frame(1, b"cd", 1.0))
@@ -168,7 +168,7 @@ async def test_what_is_sent_again_after_the_stop_is_acknowledged(store: SessionS
     claim = await store.claim(session.id, Codec.PCM16, "recorder-1")
     await store.append(session.id, claim.connection, Codec.PCM16, Frame(0, b"ab", 1.0))
     await store.stop(session.id, claim.connection)
-    assert await store.append(session.id, claim.connection, Codec.PCM16, Frame(0, b"ab", 1.0)) == 1
+    assert (await store.append(session.id, claim.connection, Codec.PCM16, Frame(0, b"ab", 1.0))).next == 1
     with pytest.raises(SessionOver):
         await store.append(session.id, claim.connection, Codec.PCM16, Frame(1, b"cd", 1.0))
 
