@@ -143,7 +143,7 @@ class RecordingWorker:
         start = time.monotonic()
         notes = _Notes(self._loop, self._jobs, recording, worker, self._head.version)
         reporter = _Reporter(self._told(recording, worker), notes, job.progress)
-        opinions = _Opinions(self._loop, self._second, job, notes)
+        opinions = _Opinions(self._loop, self._second, job, notes, self._told(recording, worker))
         how = Listening(
             expected=Expected(job.min_speakers or 1, job.max_speakers),
             channels=job.channels_as == "speakers",
@@ -228,7 +228,7 @@ class RecordingWorker:
 
 
 class _Notes:
-    """What was heard of a recording, in Redis. `further` is set with each note; whoever reports it takes it back.
+    """What was heard of a recording, in Redis.
 
     `model`: the version of what hears it, for another's notes would mean nothing to it.
     """
@@ -239,14 +239,19 @@ class _Notes:
         self._recording = recording
         self._worker = worker
         self._model = model
-        self.further = False
+        self._further = False
+
+    def further(self) -> bool:
+        """Whether anything was noted since this was asked last."""
+        further, self._further = self._further, False
+        return further
 
     def get(self, key: str) -> bytes | None:
         return self._loop.run(self._jobs.noted(self._recording, f"{self._model}/{key}"))
 
     def put(self, key: str, value: bytes) -> None:
         self._loop.run(self._jobs.note(self._recording, self._worker, f"{self._model}/{key}", value))
-        self.further = True
+        self._further = True
 
 
 class _Reporter:
@@ -265,19 +270,25 @@ class _Reporter:
         if progress.step == READING and progress.share < 1 and time.monotonic() - self._told_at < REPORT_SECONDS:
             return
         self._told_at = time.monotonic()
-        further, self._notes.further = self._notes.further, False
         share = round(min(progress.share, 0.999), 4)  # all of it only once everything is published
         self._reached = max(share, self._reached)
-        self._tell(further, step=progress.step, done=progress.done, progress=self._reached)
+        self._tell(self._notes.further(), step=progress.step, done=progress.done, progress=self._reached)
 
 
 class _Opinions:
-    """Another diariser's opinions on a recording, each of them asked for once. `warning`: why there was none."""
+    """Another diariser's opinions on a recording, each of them asked for once. `warning`: why there was none.
 
-    def __init__(self, loop: Loop, second: SecondOpinion, job: Job, notes: _Notes) -> None:
+    It may take its time. So each answer, and each that fails to come, is a sign of life, and the moment at which it is
+    seen that nobody wants the recording any more.
+    """
+
+    def __init__(
+        self, loop: Loop, second: SecondOpinion, job: Job, notes: _Notes, tell: Callable[[bool], None]
+    ) -> None:
         self._loop = loop
         self._second = second
         self._notes = notes
+        self._tell = tell
         known = job.model_dump(include=set(SessionRecord.model_fields) & set(Job.model_fields) - {"expires_in"})
         self._record = SessionRecord(**known, stopped=True, expires_in=0)
         self.warning = ""
@@ -291,6 +302,7 @@ class _Opinions:
             self.warning = opinion.warning.message
         else:
             self._notes.put(key, opinion.telling.model_dump_json().encode())
+        self._tell(self._notes.further())
         return opinion.telling
 
     async def _ask(self, question: Question) -> Opinion:

@@ -44,10 +44,10 @@ def units_by_track(sound: Sound, ears: Ears, how: Listening) -> list[list[Unit]]
     with closing(in_order(hear_segment, _segments(sound), ears.at_once)) as heard:
         for track, end, units in heard:
             tracks[track] += units
-            if track == len(tracks) - 1:
-                length = max(how.claimed, end / SAMPLE_RATE) if sound.reach(end + 1) else sound.seconds
-                done = min(end / SAMPLE_RATE, length)
-                how.on_progress(Progress(DIARISING, round(done, 3), DIARISING_SHARE * done / length))
+            length = max(how.claimed, end / SAMPLE_RATE) if sound.reach(end + 1) else sound.seconds
+            to_come = (len(tracks) - 1 - track) / len(tracks) * SEGMENT  # of this segment, on average
+            done = min((end - to_come) / SAMPLE_RATE, length)
+            how.on_progress(Progress(DIARISING, round(done, 3), DIARISING_SHARE * done / length))
     return tracks
 
 

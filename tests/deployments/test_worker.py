@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from ssl import CERT_NONE, CERT_REQUIRED
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import kombu
 import numpy as np
@@ -13,10 +15,15 @@ from pydantic import SecretStr
 from ray.serve.schema import CeleryAdapterConfig
 
 from deployments import recordings
+from deployments.loop import Loop
 from deployments.queue import queue_config
 from deployments.recordings import RecordingWorker
+from deployments.second_opinion import Opinion
 from deployments.settings import Settings
 from pipeline.blobs import Blobs, BlobTrouble
+from pipeline.conversation import Question
+from pipeline.corrections import Telling
+from pipeline.job import Cancelled, Job, State
 from pipeline.media.undecodable import UndecodableAudio
 from tests.uploads import wav_of
 
@@ -92,3 +99,43 @@ def a_task() -> Any:
         request = Request()
 
     return Task()
+
+
+class Memory:
+    """What `_Notes` asks of the store of jobs."""
+
+    def __init__(self) -> None:
+        self.kept: dict[str, bytes] = {}
+
+    async def noted(self, _: str, key: str) -> bytes | None:
+        return self.kept.get(key)
+
+    async def note(self, _: str, worker: str, key: str, value: bytes) -> None:
+        self.kept[key] = value
+
+
+@pytest.mark.parametrize("answers", [True, False])
+def test_whoever_asks_another_diariser_is_not_taken_for_dead_and_can_be_cancelled(answers: bool) -> None:
+    """An hour of answers that never came was an hour without a sign of life: the worker was killed for it."""
+
+    class Second:
+        async def ask(self, question: Question, record: Any) -> Any:
+            telling = Telling(since=question.since, until=question.until, words=())
+            answer: asyncio.Future[Opinion] = asyncio.get_running_loop().create_future()
+            answer.set_result(Opinion(telling) if answers else Opinion(telling, "deadline", "It did not answer."))
+            return SimpleNamespace(answer=answer)
+
+    def tell(further: bool) -> None:
+        signs.append(further)
+        if len(signs) == 3:
+            raise Cancelled("it")
+
+    signs: list[bool] = []
+    loop, jobs = Loop("test"), cast(Any, Memory())
+    notes = recordings._Notes(loop, jobs, "it", "worker", "model")
+    job = Job(id="it", name="talk", purpose="research", state=State.RUNNING, created_at=0.0)
+    opinions = recordings._Opinions(loop, cast(Any, Second()), job, notes, tell)
+    questions = [Question(np.zeros(10, np.int16), 0, 30.0 * chunk, 30.0 * (chunk + 1)) for chunk in range(9)]
+    with pytest.raises(Cancelled):
+        list(map(opinions, questions))
+    assert signs == [answers] * 3
