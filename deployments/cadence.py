@@ -44,12 +44,12 @@ class Cadence:
         self._hops = 1
         self._changed_at = self._late_at = self._heard_at = -inf
 
-    def note(self, arrived_at: float, before: float, together: int) -> None:
-        """So many hops were heard together, the last of which arrived at a Unix time, and the one before at another."""
+    def note(self, arrived_at: float, together: int) -> None:
+        """So many hops were heard together, in no `Haste`, the last of which arrived at a Unix time."""
         now = time.monotonic()
         self._hops = self.pace.hops
         self._heard_at = now
-        self._lag.note(arrived_at, before, together)
+        self._lag.note(arrived_at, together)
         lag = self._lag.seconds
         if lag > ROOM * self._max_lag:
             self._late_at = now

@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from deployments.lag import Haste
 from deployments.second_opinion import read_token
 from pipeline.conversation import TAIL_SECONDS, Conversation
 from pipeline.corrections import UnknownSpeaker, parse
@@ -33,7 +34,7 @@ class Held:
     google: bool
     tokens: set[str] = field(default_factory=set)
     missing: str = ""
-    arrived_at: float = 0.0  # of the newest hop, Unix time
+    haste: Haste = field(default_factory=Haste)
 
     def remember(self, token: str) -> None:
         """Know a correction again that has been kept."""

@@ -290,10 +290,10 @@ class SessionActor:
         before = conversation.samples
         for hop in conversation.hear(np.frombuffer(frame.data, "<i2"), frame.arrived_at, frame.cadence):
             new = await self._hop(session, held, hop)
-            if new:  # what is heard again was in time when it was told
-                self._cadence.note(hop.arrived_at, held.arrived_at, hop.together)
+            hasty = held.haste.hears(hop.arrived_at, hop.together)
+            if new and not hasty:  # what is heard again was in time when it was told
+                self._cadence.note(hop.arrived_at, hop.together)
                 CADENCE.set(self._cadence.pace.hops)
-            held.arrived_at = hop.arrived_at
             held.correct_again(hop.number)
         conversation.next_frame = frame.number + 1
         period = round(self._settings.snapshot_seconds * SAMPLE_RATE)

@@ -55,7 +55,7 @@ def after(clock: Clock, told: Cadence, late: float, seconds: float) -> tuple[int
         step = min(together * HOP_SECONDS, until - clock.now)
         clock.now += step
         for _ in range(10):
-            told.note(clock.now - late, clock.now - late - step, together if step > HOP_SECONDS else 1)
+            told.note(clock.now - late, together if step > HOP_SECONDS else 1)
     return told.pace.hops, told.pace.full
 
 
@@ -96,7 +96,7 @@ def test_where_nobody_talks_any_more_there_is_room(clock: Clock) -> None:
 
 def test_whoever_talks_alone_and_is_late_once_does_not_count(clock: Clock) -> None:
     told = Cadence(TOO_MUCH)
-    told.note(clock.now - 3, clock.now - 3 - HOP_SECONDS, 1)
+    told.note(clock.now - 3, 1)
     assert told.pace == Pace()
 
 

@@ -17,7 +17,7 @@ from deployments.context import Context
 from deployments.gate import Gate
 from deployments.inbox import Inbox
 from deployments.ingress import build_api
-from deployments.lag import FEW, Lag
+from deployments.lag import FEW, Haste, Lag
 from deployments.protocol import Hello
 from deployments.sessions import open_store
 from deployments.settings import Settings
@@ -42,25 +42,45 @@ async def say(store: SessionStore, session: str) -> None:
 def test_half_of_all_hops_come_later() -> None:
     told, now = Lag(), time.time()
     for late in (30.0, 0.2, 0.1):
-        told.note(now - late, now - late - HOP_SECONDS)
+        told.note(now - late)
     assert told.seconds == 0.0, "one of few that is late by chance tells nothing"
     for late in (0.2, 30.0):
-        told.note(now - late, now - late - HOP_SECONDS)
+        told.note(now - late)
     assert told.seconds == pytest.approx(0.2, abs=0.05)
 
 
-def test_what_is_sent_faster_than_it_was_spoken_waits_for_itself() -> None:
-    told, now = Lag(), time.time()
-    for together in (1, 2, 4) * FEW:
-        told.note(now - 60, now - 60 - together * HOP_SECONDS / 5, together)
-    assert told.seconds == 0.0
-    told.note(now - 60, now - 60 - FEW * HOP_SECONDS, FEW)
-    assert told.seconds == pytest.approx(60, abs=0.5)
+def hasty(*arrivals: float, together: int = 1) -> list[bool]:
+    """Of hops that arrive so many seconds after each other."""
+    haste, at, told = Haste(), 1_000.0, []
+    for after in arrivals:
+        at += after
+        told.append(haste.hears(at, together))
+    return told
+
+
+def test_what_is_sent_as_it_is_spoken_is_in_no_haste() -> None:
+    assert not any(hasty(*[HOP_SECONDS] * 99))
+    assert not any(hasty(*[0.3, 0.7] * 50)), "lines have their moods"
+    assert not any(hasty(*[4 * HOP_SECONDS] * 9, together=4))
+
+
+@pytest.mark.parametrize("together", [1, 2, 4])
+def test_what_is_sent_faster_than_it_was_spoken_waits_for_itself(together: int) -> None:
+    file = hasty(*[together * HOP_SECONDS / 4] * 50, together=together)
+    assert all(file[3:])
+    held_back = hasty(*[0.01] * 40, *[0.5, *[0.01] * 9] * 5)
+    assert all(held_back[2:]), "also where it has to wait now and then"
+
+
+def test_who_has_caught_up_counts_again() -> None:
+    after_a_broken_line = hasty(*[0.01] * 30, *[HOP_SECONDS] * 120)
+    assert all(after_a_broken_line[2:40])
+    assert not any(after_a_broken_line[-20:])
 
 
 def test_what_was_late_is_soon_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
     told = Lag()
-    told.note(time.time() - 9, 0.0, FEW)
+    told.note(time.time() - 9, FEW)
     assert told.seconds == pytest.approx(9, abs=0.5)
     monkeypatch.setattr(lag, "LATELY", 0.0)
     assert told.seconds == 0.0

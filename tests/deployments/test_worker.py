@@ -119,7 +119,7 @@ def test_whoever_asks_another_diariser_is_not_taken_for_dead_and_can_be_cancelle
     """An hour of answers that never came was an hour without a sign of life: the worker was killed for it."""
 
     class Second:
-        async def ask(self, question: Question, record: Any) -> Any:
+        def ask(self, question: Question, record: Any) -> Any:
             telling = Telling(since=question.since, until=question.until, words=())
             answer: asyncio.Future[Opinion] = asyncio.get_running_loop().create_future()
             answer.set_result(Opinion(telling) if answers else Opinion(telling, "deadline", "It did not answer."))
