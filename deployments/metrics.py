@@ -10,14 +10,16 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from ray.util.metrics import Counter, Gauge, Histogram
 from redis.exceptions import RedisError
 
-from pipeline.conversation import Hop
 from pipeline.events import EmotionRead, Event
 from pipeline.timeline import HOP_SECONDS
+
+if TYPE_CHECKING:  # what a conversation takes to be loaded is nothing for the emotion recogniser
+    from pipeline.conversation import Hop
 
 SECONDS: Final = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0]
 SIZES: Final = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0]
