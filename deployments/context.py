@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Final
 
 from ray.serve.handle import DeploymentHandle
 
@@ -12,6 +13,8 @@ from deployments.inbox import Inbox
 from deployments.pool import SessionPool
 from deployments.settings import Settings
 from pipeline.store import SessionStore
+
+FULL: Final = "All places are taken, or hearing is late; try again in half a minute."
 
 
 @dataclass

@@ -13,7 +13,7 @@ from fastapi import APIRouter, WebSocket, WebSocketDisconnect
 from pydantic import BaseModel, ValidationError
 from redis.exceptions import RedisError
 
-from deployments.context import Context
+from deployments.context import FULL, Context
 from deployments.gate import Caller, Limited
 from deployments.metrics import LIVE_RECORDERS, REFUSED
 from deployments.origins import welcome
@@ -42,7 +42,6 @@ from pipeline.logs import about
 from pipeline.plain import one_line
 from pipeline.session import Codec, FrameGap, OtherCodec, Role, SessionOver, TakenOver, UnknownSession
 
-FULL = "All places are taken, or hearing is late; try again in half a minute."
 HELLO_SECONDS = 10.0  # from connecting to hello
 SEND_SECONDS = 10.0  # a recorder that does not take an answer for so long is gone
 LONGEST_MISTAKE = 300  # characters of what is said of a message, some of which may be its sender's

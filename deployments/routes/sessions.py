@@ -12,6 +12,7 @@ from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, Field
 
 from deployments import erasing
+from deployments.context import FULL
 from deployments.routes.access import AsRecorder, AsViewer, TheContext, TheKey
 from deployments.routes.callers import REFUSALS, OpensSession
 from deployments.routes.refusals import BODY, access, refusal
@@ -69,9 +70,7 @@ async def create(request: SessionRequest, context: TheContext, caller: OpensSess
     422 for a purpose that is refused here, 422 and 404 for enrolled voices whose keys are wrong, or which are gone.
     """
     if context.full:
-        raise HTTPException(
-            503, "All places are taken, or hearing is late; try again in half a minute.", {"Retry-After": "30"}
-        )
+        raise HTTPException(503, FULL, {"Retry-After": "30"})
     try:
         permit(request.purpose, context.settings.refused_purposes)
         async with context.gate.guarded(caller.address):  # the keys of voices

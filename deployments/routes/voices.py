@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from ray.exceptions import RayTaskError
 
-from deployments.context import Context
+from deployments.context import FULL, Context
 from deployments.multipart import FILE, BadForm, Form
 from deployments.routes.access import TheContext, address_of
 from deployments.routes.callers import REFUSALS, MayEnrol
@@ -113,9 +113,7 @@ async def enrol(request: Request, context: TheContext) -> EnrolledVoice:
     422 for sound that holds too little speech, more than one voice, or no sound at all; 413 for more than 20 MB.
     """
     if context.full:
-        raise HTTPException(
-            503, "All places are taken, or hearing is late; try again in half a minute.", {"Retry-After": "30"}
-        )
+        raise HTTPException(503, FULL, {"Retry-After": "30"})
     asked, sound = await _received(request)
     if not asked.consent:
         raise HTTPException(422, "The person who is heard must agree before their voice is enrolled (consent=true).")
