@@ -27,3 +27,10 @@ def test_what_is_too_short_to_tell_is_not_read() -> None:
 def test_no_more_is_heard_than_the_model_takes() -> None:
     (fragment,) = unread([turn(0, 0.0, 10.0)], read_until=9.5, over=False)
     assert fragment.heard_from == 10 - LONGEST
+
+
+def test_what_is_longer_than_a_fragment_is_read_in_several_and_all_of_it_is_heard() -> None:
+    fragments = unread([turn(7, 1.0, 5.75)], read_until=1.25, over=False)
+    assert [(one.start, one.end) for one in fragments] == [(1.25, 3.25), (3.25, 5.25), (5.25, 5.75)]
+    assert all(1.0 <= one.heard_from <= one.start for one in fragments)
+    assert all(one.end - one.heard_from <= LONGEST for one in fragments)
