@@ -10,12 +10,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-import librosa
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline import functionals
 from pipeline.functionals import FFT, HOP, WINDOW, Spectrogram
+from pipeline.mel import mel_bank
 from pipeline.timeline import SAMPLE_RATE
 
 Array = NDArray[np.float32]
@@ -40,7 +40,7 @@ SETTINGS: Final[dict[str, float]] = {
     "functionals_version": functionals.VERSION,
 }
 
-_MEL: Final = librosa.filters.mel(sr=SAMPLE_RATE, n_fft=FFT, n_mels=MEL_BANDS, fmin=LOWEST).T.astype(np.float32)
+_MEL: Final = mel_bank(FFT, MEL_BANDS, LOWEST)
 
 
 @dataclass(frozen=True, slots=True)

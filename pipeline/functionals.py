@@ -13,13 +13,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
 
-import librosa
 import numpy as np
 import scipy.fft
-import scipy.signal
 from numpy.typing import NDArray
 from scipy.ndimage import median_filter
 
+from pipeline.mel import mel_bank
 from pipeline.timeline import SAMPLE_RATE
 
 Array = NDArray[np.float32]
@@ -43,8 +42,8 @@ VERSION: Final = 1  # raised whenever a functional comes to mean something else
 COUNT: Final = 516  # functionals
 
 _FREQUENCIES: Final = scipy.fft.rfftfreq(FFT, 1 / SAMPLE_RATE)
-_TAPER: Final = scipy.signal.get_window("hann", WINDOW).astype(np.float32)
-_MEL: Final = librosa.filters.mel(sr=SAMPLE_RATE, n_fft=FFT, n_mels=MEL_BANDS, fmin=50.0).T.astype(np.float32)
+_TAPER: Final = np.hanning(WINDOW + 1)[:-1].astype(np.float32)
+_MEL: Final = mel_bank(FFT, MEL_BANDS, lowest=50.0)
 _KILOHERTZ: Final = (_FREQUENCIES / 1000).astype(np.float32)
 _GROUPS: Final = np.arange(0, len(_FREQUENCIES), 4)  # bins of 62.5 Hz, in which the roll-off is counted
 _LAGS: Final = np.arange(round(SAMPLE_RATE / PITCH[1]), round(SAMPLE_RATE / PITCH[0]))

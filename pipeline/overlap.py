@@ -11,14 +11,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-import librosa
 import numpy as np
 import onnxruntime
 import scipy.fft
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from pipeline.timeline import SAMPLE_RATE
+from pipeline.mel import mel_bank
 
 MODEL: Final = Path(__file__).parent / "models" / "overlap" / "overlap.onnx"
 FRAME: Final = 512  # samples a frame: 32 ms, as in `pipeline.speech`
@@ -34,7 +33,7 @@ QUIET: Final = 1e-9  # power: a window below -90 dBFS is not brought up to the l
 
 _LONG_TAPER: Final = np.hanning(LONG + 1)[:-1].astype(np.float32)
 _SHORT_TAPER: Final = np.hanning(SHORT + 1)[:-1].astype(np.float32)
-_MEL: Final = csr_array(librosa.filters.mel(sr=SAMPLE_RATE, n_fft=SHORT, n_mels=BANDS, fmin=60))  # nearly all are 0
+_MEL: Final = csr_array(mel_bank(SHORT, BANDS, lowest=60.0).T)  # nearly all are 0
 
 
 def features(audio: NDArray[np.float32]) -> NDArray[np.float32]:

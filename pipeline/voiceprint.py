@@ -10,13 +10,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import librosa
 import numpy as np
 import onnxruntime
 import scipy.fft
-import scipy.signal
 from numpy.typing import NDArray
 
+from pipeline.mel import mel_bank
 from pipeline.timeline import SAMPLE_RATE
 
 ENCODER = Path(__file__).parent / "models" / "voiceprint" / "encoder.onnx"
@@ -32,8 +31,8 @@ BATCH = 4  # windows in one call; a larger batch costs as much per window and on
 FRAME = SAMPLE_RATE // 40  # samples: 25 ms
 STEP = SAMPLE_RATE // 100  # samples: 10 ms
 
-_TAPER = scipy.signal.get_window("hann", FRAME).astype(np.float32)
-_BANDS = librosa.filters.mel(sr=SAMPLE_RATE, n_fft=FRAME, n_mels=40).T.astype(np.float32)
+_TAPER = np.hanning(FRAME + 1)[:-1].astype(np.float32)
+_BANDS = mel_bank(FRAME, 40)
 
 
 def _mel(audio: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -1,0 +1,43 @@
+"""The filter banks are those that every model here was trained with."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from pipeline import features, functionals, overlap, voiceprint
+from pipeline.mel import frequencies, mel_bank
+from pipeline.timeline import SAMPLE_RATE
+
+USED = [
+    (functionals.FFT, functionals.MEL_BANDS, 50.0),
+    (features.FFT, features.MEL_BANDS, features.LOWEST),
+    (overlap.SHORT, overlap.BANDS, 60.0),
+    (voiceprint.FRAME, 40, 0.0),
+    (512, 24, 1500.0),
+]
+
+
+@pytest.mark.parametrize(("fft", "bands", "lowest"), USED)
+def test_a_bank_is_librosas_to_the_last_bit(fft: int, bands: int, lowest: float) -> None:
+    import librosa
+
+    theirs = librosa.filters.mel(sr=SAMPLE_RATE, n_fft=fft, n_mels=bands, fmin=lowest).T
+    assert np.array_equal(mel_bank(fft, bands, lowest), theirs)
+    assert mel_bank(fft, bands, lowest).dtype == theirs.dtype
+
+
+def test_so_are_its_corners() -> None:
+    import librosa
+
+    theirs = librosa.mel_frequencies(n_mels=50, fmin=60, fmax=SAMPLE_RATE / 2)
+    np.testing.assert_array_equal(frequencies(48, 60.0), theirs)
+
+
+def test_no_process_of_the_service_pays_for_what_it_has_no_need_of() -> None:
+    code = "import sys, deployments.app, pipeline.features; print({'numba', 'librosa'} & sys.modules.keys())"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()", done.stdout
