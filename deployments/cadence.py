@@ -47,7 +47,7 @@ class Cadence:
     def note(self, arrived_at: float, together: int) -> None:
         """So many hops were heard together, in no `Haste`, the last of which arrived at a Unix time."""
         now = time.monotonic()
-        self._hops = self.pace.hops
+        self._hops = self.hops
         self._heard_at = now
         self._lag.note(arrived_at, together)
         lag = self._lag.seconds
@@ -57,6 +57,11 @@ class Cadence:
             self._hops, self._changed_at = 2 * self._hops, now
         elif self._hops > 1 and now - max(self._changed_at, self._late_at) >= CALM:
             self._hops, self._changed_at = self._hops // 2, now
+
+    @property
+    def hops(self) -> int:
+        """How many are to be heard together now: 1 where nobody has talked lately."""
+        return 1 if time.monotonic() - self._heard_at > LATELY else self._hops
 
     @property
     def pace(self) -> Pace:

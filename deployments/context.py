@@ -21,7 +21,7 @@ FULL: Final = "All places are taken, or hearing is late; try again in half a min
 class Context:
     """Settings, the store, the session actors, the diariser (it enrols voices), where recordings come in, the gate.
 
-    `recorders`: connections of this replica that may record; `waiting`: those that have not said hello yet.
+    `waiting`: connections of this replica that have not said hello yet.
     """
 
     settings: Settings
@@ -31,13 +31,12 @@ class Context:
     inbox: Inbox
     gate: Gate
     aside: Aside = field(default_factory=Aside)  # one at a time: what is read at leisure waits for who talks
-    recorders: int = 0
     waiting: int = 0
 
     @property
     def full(self) -> bool:
         """Whether another recorder would slow those who are here."""
-        return self.recorders >= self.settings.max_sessions or self.late
+        return self.pool.recorders >= self.settings.max_sessions or self.late
 
     @property
     def late(self) -> bool:

@@ -1,60 +1,94 @@
-"""Joins the calls of many sessions into few: one call carries many windows."""
+"""Joins the calls of many sessions into few: a call costs as much as hearing several of the windows that it carries."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Generic, TypeVar
+from dataclasses import dataclass
+from typing import Final, Generic, TypeVar
 
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
 
+COMPANY_SECONDS: Final = 0.04  # that an item waits for others; with 24 streams that saves a fifth of all CPU
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiting(Generic[Item, Answer]):
+    item: Item
+    answer: asyncio.Future[Answer]
+    until: float  # of the loop's time: longer it need not wait for company
+
 
 class Gatherer(Generic[Item, Answer]):
-    """Collects items while earlier calls are under way: batches grow with the load, and an idle line has no wait.
+    """Collects items while a call is under way, and for COMPANY_SECONDS before one, unless everybody is here already.
 
-    `call` answers a list of items one to one. At most `size` items go in a call (larger ones only add delay) and at
-    most `in_flight` calls are under way. A call that fails fails for all of its items.
+    `call` answers a list of items one to one. At most `size` items go in a call (larger ones only add delay), and a
+    second one begins beside the first, up to `in_flight` of them, where a whole one waits. A call that fails fails for
+    all of its items. `crowd` tells how many might ask at once: whoever is alone has nobody to wait for.
     """
 
     def __init__(
         self,
         call: Callable[[Sequence[Item]], Awaitable[Sequence[Answer]]],
+        crowd: Callable[[], int],
         size: int = 16,
         in_flight: int = 2,
     ) -> None:
         self._call = call
+        self._crowd = crowd
         self._size = size
-        self._free = in_flight
-        self._waiting: deque[tuple[Item, asyncio.Future[Answer]]] = deque()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._in_flight = in_flight
+        self._waiting: deque[_Waiting[Item, Answer]] = deque()
+        self._under_way: set[asyncio.Task[None]] = set()
+        self._alarm: asyncio.TimerHandle | None = None
 
     def __call__(self, item: Item) -> asyncio.Future[Answer]:
         """The answer to one item, in a while."""
-        answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-        self._waiting.append((item, answer))
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[Answer] = loop.create_future()
+        self._waiting.append(_Waiting(item, answer, loop.time() + COMPANY_SECONDS))
         self._send()
         return answer
 
     def _send(self) -> None:
-        while self._free and self._waiting:
+        """Send what has no reason to wait any longer."""
+        while self._waiting and len(self._under_way) < self._in_flight and self._ready():
             batch = [self._waiting.popleft() for _ in range(min(self._size, len(self._waiting)))]
-            self._free -= 1
-            task = asyncio.create_task(self._ask(batch))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            call = asyncio.create_task(self._ask(batch))
+            self._under_way.add(call)
+            call.add_done_callback(self._answered)
 
-    async def _ask(self, batch: list[tuple[Item, asyncio.Future[Answer]]]) -> None:
+    def _ready(self) -> bool:
+        """Whether a call is worth it now. Where only time will tell, an alarm is set."""
+        if len(self._waiting) >= self._size:
+            return True
+        if self._under_way:
+            return False
+        loop = asyncio.get_running_loop()
+        until = self._waiting[0].until
+        if len(self._waiting) >= self._crowd() or until <= loop.time():
+            return True
+        if self._alarm is None:
+            self._alarm = loop.call_at(until, self._rung)
+        return False
+
+    def _rung(self) -> None:
+        self._alarm = None
+        self._send()
+
+    def _answered(self, call: asyncio.Task[None]) -> None:
+        self._under_way.discard(call)
+        self._send()
+
+    async def _ask(self, batch: Sequence[_Waiting[Item, Answer]]) -> None:
         try:
-            answers = await self._call([item for item, _ in batch])
-            for (_, waiting), answer in zip(batch, answers, strict=True):
-                if not waiting.done():
-                    waiting.set_result(answer)
+            answers = await self._call([waiting.item for waiting in batch])
+            for waiting, answer in zip(batch, answers, strict=True):
+                if not waiting.answer.done():
+                    waiting.answer.set_result(answer)
         except Exception as error:
-            for _, waiting in batch:
-                if not waiting.done():
-                    waiting.set_exception(error)
-        finally:
-            self._free += 1
-            self._send()
+            for waiting in batch:
+                if not waiting.answer.done():
+                    waiting.answer.set_exception(error)

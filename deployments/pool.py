@@ -45,8 +45,9 @@ class SessionPool:
         kind = _kind(settings)
         names = [f"{PREFIX}{kind}-{number}" for number in range(settings.session_actors)]
         self._actors: dict[str, ActorHandle] = {name: self._named(name) for name in names}
-        self._hear = {name: Gatherer(partial(self._tell, name)) for name in names}
+        self._hear = {name: Gatherer(partial(self._tell, name), self._crowd) for name in names}
         self._told: dict[str, tuple[float, Pace]] = {}
+        self.recorders = 0  # connections of this replica that may record
 
     def _named(self, name: str) -> ActorHandle:
         settings: Settings = self._arguments[0]
@@ -80,6 +81,9 @@ class SessionPool:
         waiting, pace = await self._actors[name].hear.remote(said)
         self._told[name] = time.monotonic(), pace
         return waiting
+
+    def _crowd(self) -> int:
+        return -(-self.recorders // len(self._actors))  # on average: sessions are spread evenly
 
     def cadence(self, session: str) -> int:
         """How many hops of a session are to be heard together at the moment."""

@@ -55,8 +55,8 @@ class SessionActor:
         self._store = open_store(settings)
         self._live: dict[str, Live] = {}
         self._busy_at = time.monotonic()
-        self._observe: Gatherer[Stretch, Observation] = Gatherer(diariser.observe.remote)
-        self._embed: Gatherer[Any, Any] = Gatherer(recogniser.embed.remote)
+        self._observe: Gatherer[Stretch, Observation] = Gatherer(diariser.observe.remote, self._crowd)
+        self._embed: Gatherer[Any, Any] = Gatherer(recogniser.embed.remote, self._crowd)
         self._head = EmotionHead.load()
         self._second = SecondOpinion(settings)
         self._cadence = Cadence(settings.max_lag)
@@ -104,6 +104,9 @@ class SessionActor:
     async def idle(self) -> float:
         """Seconds since a session was last here; 0 while there is one."""
         return 0.0 if self._live else time.monotonic() - self._busy_at
+
+    def _crowd(self) -> int:
+        return len(self._live)
 
     def _of(self, session: str) -> Live:
         self._busy_at = time.monotonic()
@@ -293,7 +296,7 @@ class SessionActor:
             hasty = held.haste.hears(hop.arrived_at, hop.together)
             if new and not hasty:  # what is heard again was in time when it was told
                 self._cadence.note(hop.arrived_at, hop.together)
-                CADENCE.set(self._cadence.pace.hops)
+                CADENCE.set(self._cadence.hops)
             held.correct_again(hop.number)
         conversation.next_frame = frame.number + 1
         period = round(self._settings.snapshot_seconds * SAMPLE_RATE)

@@ -132,8 +132,8 @@ class _Line:
 
     async def leave(self) -> None:
         """Let go of what this connection held."""
-        self._context.recorders -= self._admitted
-        LIVE_RECORDERS.set(self._context.recorders)
+        self._context.pool.recorders -= self._admitted
+        LIVE_RECORDERS.set(self._context.pool.recorders)
         if self._recording:
             await self._recording.leave()
         if self._caller:
@@ -180,14 +180,14 @@ class _Line:
         if await self._no_room():
             raise Refused(Close.BUSY, FULL)
         await self._hold(Caller(await self._context.store.opened_with(self._session), address))
-        self._context.recorders += 1
+        self._context.pool.recorders += 1
         self._admitted = True
         return hello
 
     async def _no_room(self) -> bool:
         """Whether this recorder must wait. Who comes back after a broken line is no newcomer."""
         context = self._context
-        if context.recorders >= context.settings.max_sessions:
+        if context.pool.recorders >= context.settings.max_sessions:
             return True
         return context.late and await context.store.waits(self._session, 0)
 
@@ -218,7 +218,7 @@ class _Line:
         return hello
 
     async def _take(self, recording: Recording, message: bytes) -> None:
-        LIVE_RECORDERS.set(self._context.recorders)
+        LIVE_RECORDERS.set(self._context.pool.recorders)
         limit = self._context.settings.max_frame_bytes
         if len(message) > limit + 4:
             raise Refused(

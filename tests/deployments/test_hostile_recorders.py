@@ -159,7 +159,7 @@ async def test_thousands_of_hostile_recorders_leave_nothing_behind(
     assert set(rig.closed) <= CLOSES | {None}
     wanted = {Close.BAD_MESSAGE, Close.TOO_LARGE, Close.UNDECODABLE, Close.DONE, Close.OVER}
     assert wanted - {Close.OVER} <= set(rig.closed), rig.closed
-    assert (rig.context.recorders, rig.context.waiting) == (0, 0)
+    assert (rig.context.pool.recorders, rig.context.waiting) == (0, 0)
     assert not rig.actor._live
     async with asyncio.timeout(10):
         while any(thread.name == "webm" for thread in threading.enumerate()):  # decoders end by themselves

@@ -88,7 +88,7 @@ def test_what_was_late_is_soon_forgotten(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_newcomers_wait_while_others_are_heard_too_late_and_who_comes_back_does_not(url: str, tmp_path: Path) -> None:
     settings = Settings.model_validate({"redis_url": url, "blobs": str(tmp_path / "blobs")})
-    pool: Any = SimpleNamespace(full=False)
+    pool: Any = SimpleNamespace(full=False, recorders=0)
     nobody: Any = SimpleNamespace()
     gate = Gate(settings, connect(url))
     api = build_api(Context(settings, open_store(settings), pool, nobody, Inbox(settings), gate))
