@@ -9,7 +9,7 @@ corrects it; a speaker's anchor remembers the rest of a long conversation in con
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from itertools import combinations, count
 from typing import Any, Final
 
@@ -193,9 +193,8 @@ class SpeakerMemory:
 
     def pack(self) -> dict[str, Any]:
         """The memory as plain data, but for what is expected."""
-        state = asdict(self)
-        del state["expected"]
-        return state | {"vouched": sorted(self.vouched)}
+        state = {name: value for name, value in vars(self).items() if name != "expected"}
+        return state | {"heard": [_plain(heard) for heard in self.heard], "vouched": sorted(self.vouched)}
 
     @classmethod
     def unpack(cls, state: dict[str, Any], expected: Expected = ANYBODY) -> SpeakerMemory:
@@ -340,6 +339,12 @@ class SpeakerMemory:
         told = [heard for heard in near if heard is not None]
         nearest = min(told, key=lambda h: max(h.unit.start - unit.end, unit.start - h.unit.end), default=None)
         return nearest.speaker if nearest else None
+
+
+def _plain(heard: Heard) -> dict[str, Any]:
+    """As `asdict`, which would copy the voiceprint."""
+    row = {each.name: getattr(heard, each.name) for each in fields(heard)}
+    return row | {"unit": {each.name: getattr(heard.unit, each.name) for each in fields(heard.unit)}}
 
 
 def _unpacked(row: dict[str, Any]) -> Unit:
