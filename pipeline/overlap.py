@@ -1,6 +1,6 @@
 """Overlapped speech: the probability, for each 32 ms frame, that two or more people speak at once.
 
-A small recurrent network (see `training/overlap.py`) reads a window of sound both ways and answers for all its
+A small recurrent network (see `training/overlap`) reads a window of sound both ways and answers for all its
 frames: what was said around a frame is most of what it goes by. It keeps no memory between windows, so that any worker
 can answer for any window, and the same window always gets the same answer.
 """
