@@ -32,7 +32,6 @@ from pipeline.diarisation import DiariserState, Observation, Stretch
 from pipeline.diarisation.local import REACH_SECONDS
 from pipeline.diarisation.tags import REPEATED_SECONDS, REQUEST_SECONDS
 from pipeline.emotion import EmotionHead
-from pipeline.enrolment import RECOGNISED_SECONDS, SAME_VOICE, recognise
 from pipeline.events import (
     ChunkClosed,
     EmotionRead,
@@ -41,18 +40,19 @@ from pipeline.events import (
     SessionEnded,
     SpeakerNamed,
     SpeakersMerged,
-    TurnRevised,
     TurnUpdated,
     WordsHeard,
 )
 from pipeline.fragments import MIXED_SHARE, Fragment, unread
+from pipeline.naming import Names
+from pipeline.revising import revisions
 from pipeline.session import Expected, Voice
 from pipeline.speech import SpeechState
+from pipeline.tail import Tail
 from pipeline.timeline import CHUNK_SECONDS, HOP_SECONDS, SAMPLE_RATE, EmotionReading, Timeline, Turn, Word
 
 HOP: Final = round(HOP_SECONDS * SAMPLE_RATE)  # samples
 TAIL_SECONDS: Final = 8.0  # kept behind the newest hop: the longest fragment, and the wait for its end
-DOUBT: Final = 0.1  # of cosine, below what recognises a voice, at which its name is taken back
 FORMAT: Final = 3  # of a packed conversation
 
 
@@ -92,20 +92,17 @@ class Conversation:
     ) -> None:
         """`expected`: how many people talk; `voices`: whom to call by their names; `tail`: seconds of sound kept."""
         self._head = head
-        self._voices = voices
         self._keeps = round(tail * SAMPLE_RATE)
         self.next_frame = 0  # the first journal frame that has not been heard
         self.corrected = 0  # how many corrections have taken effect
-        self._tail = np.zeros(0, np.int16)
-        self._tail_start = 0
+        self._tail = Tail()
         self._hops = 0
         self._diariser = DiariserState()
         self._memory = SpeakerMemory(Expected(1, expected.most))  # who has not talked yet cannot be told apart
         self._timeline = Timeline()
         self._read_until = 0.0
         self._baselines = SpeakerBaselines(head.size)
-        self._named: set[int] = set()  # whom a person has named, even if the name was taken away
-        self._recognised: dict[int, str] = {}  # who is called by the name of an enrolled voice
+        self._names = Names(voices)
         self._told_until = 0.0  # up to where another diariser has been asked
         self._published: dict[int, Turn] = {}
         self._news: list[Event] = []
@@ -122,14 +119,14 @@ class Conversation:
     @property
     def samples(self) -> int:
         """Samples received so far."""
-        return self._tail_start + len(self._tail)
+        return self._tail.end
 
     def hear(self, pcm: NDArray[np.int16], arrived_at: float, cadence: int = 1) -> list[Hop]:
         """Take in int16 samples (n,) at 16 kHz that arrived at a Unix time; returns the hops that they complete.
 
         `cadence`: how many hops are to be heard together, which costs less.
         """
-        self._tail = np.concatenate([self._tail, pcm])
+        self._tail.add(pcm)
         self._arrived_at = arrived_at
         completed = range(self._hops + 1, self.samples // HOP + 1)
         numbers = [number for number in completed if number % cadence == 0]
@@ -142,7 +139,7 @@ class Conversation:
         self._recorded = self.samples
         together = 1 + self.samples // HOP - self._hops
         padding = np.zeros((-self.samples) % HOP + HOP, np.int16)
-        self._tail = np.concatenate([self._tail, padding])
+        self._tail.add(padding)
         self._hops = self.samples // HOP
         return Hop(self._hops, self.samples, self._arrived_at, together)
 
@@ -150,7 +147,7 @@ class Conversation:
         """What the diariser is to hear at a hop."""
         start = hop.end - hop.together * HOP - round(REACH_SECONDS * SAMPLE_RATE)
         start = max(0, min(start, self._diariser.speech.position - HOP))
-        return Stretch(self._samples(start, hop.end), start, self._diariser, hop.together)
+        return Stretch(self._tail.between(start, hop.end), start, self._diariser, hop.together)
 
     def align(self, observation: Observation) -> list[Fragment]:
         """Learn who spoke; returns the fragments whose emotion is to be read."""
@@ -160,13 +157,15 @@ class Conversation:
             self._join(kept, merged)
         turns, beneath = self._told()
         self._revise([*turns, *beneath])
-        self._recognise()
+        if self._names.voices:
+            for named in self._names.recognise(self._memory.voices(), self._timeline.names):
+                self._tell(named)
         quiet = self._diariser.speech.position - max((turn.end for turn in turns), default=0) * SAMPLE_RATE
         return unread(turns, self._read_until, over=quiet > TURN_PAUSE)
 
     def audio(self, fragment: Fragment) -> NDArray[np.int16]:
         """What the emotion model is to hear of a fragment: int16 samples (n,)."""
-        return self._samples(round(fragment.heard_from * SAMPLE_RATE), round(fragment.end * SAMPLE_RATE))
+        return self._tail.between(round(fragment.heard_from * SAMPLE_RATE), round(fragment.end * SAMPLE_RATE))
 
     def conclude(
         self, hop: Hop, fragments: Sequence[Fragment], embeddings: Sequence[NDArray[np.float32]]
@@ -199,7 +198,7 @@ class Conversation:
         match correction:
             case Naming():
                 check_speaker(self._memory.speakers, correction.speaker)
-                self._named.add(correction.speaker)
+                self._names.give(correction.speaker)
                 self._memory.vouched.add(correction.speaker)
                 self._tell(SpeakerNamed(speaker=correction.speaker, name=correction.name))
             case Merging():
@@ -215,11 +214,11 @@ class Conversation:
     def question(self) -> Question | None:
         """What another diariser has not been asked yet, once a chunk is closed or the recording is over."""
         until = self._chunks * CHUNK_SECONDS if self._recorded is None else self._seconds
-        since = max(self._told_until, until - REQUEST_SECONDS + REPEATED_SECONDS, self._tail_start / SAMPLE_RATE)
+        since = max(self._told_until, until - REQUEST_SECONDS + REPEATED_SECONDS, self._tail.start / SAMPLE_RATE)
         if since >= until:
             return None
-        start = max(self._tail_start, round((since - REPEATED_SECONDS) * SAMPLE_RATE))
-        return Question(self._samples(start, round(until * SAMPLE_RATE)).copy(), start, since, until)
+        start = max(self._tail.start, round((since - REPEATED_SECONDS) * SAMPLE_RATE))
+        return Question(self._tail.between(start, round(until * SAMPLE_RATE)).copy(), start, since, until)
 
     def pack(self) -> bytes:
         """Everything needed to go on elsewhere; call it between hops."""
@@ -228,8 +227,8 @@ class Conversation:
                 "format": FORMAT,
                 "next_frame": self.next_frame,
                 "corrected": self.corrected,
-                "tail": self._tail,
-                "tail_start": self._tail_start,
+                "tail": self._tail.pcm,
+                "tail_start": self._tail.start,
                 "hops": self._hops,
                 "speech": asdict(self._diariser.speech),
                 "cut": self._diariser.cut,
@@ -240,8 +239,7 @@ class Conversation:
                 "model": self._head.version,
                 **self._baselines.pack(),
                 "chunks": self._chunks,
-                "named": sorted(self._named),
-                "recognised": self._recognised,
+                **self._names.pack(),
                 "told_until": self._told_until,
                 "arrived_at": self._arrived_at,
             }
@@ -263,8 +261,7 @@ class Conversation:
         conversation = cls(head, expected, voices, tail)
         conversation.next_frame = state["next_frame"]
         conversation.corrected = state["corrected"]
-        conversation._tail = state["tail"]
-        conversation._tail_start = state["tail_start"]
+        conversation._tail = Tail(state["tail"], state["tail_start"])
         conversation._hops = state["hops"]
         conversation._diariser = DiariserState(SpeechState(**state["speech"]), state["cut"])
         conversation._memory = SpeakerMemory.unpack(state["memory"], conversation._memory.expected)
@@ -274,8 +271,7 @@ class Conversation:
         if state["model"] == head.version:  # another model's embeddings mean nothing to this one
             conversation._baselines.unpack(state)
         conversation._chunks = state["chunks"]
-        conversation._named = set(state["named"])
-        conversation._recognised = state["recognised"]
+        conversation._names.unpack(state)
         conversation._told_until = state["told_until"]
         conversation._arrived_at = state["arrived_at"]
         return conversation
@@ -287,10 +283,7 @@ class Conversation:
 
     def _join(self, kept: int, merged: int) -> None:
         """Two speakers are one from now on."""
-        if merged in self._named:
-            self._named.add(kept)
-        if (name := self._recognised.pop(merged, None)) and kept not in self._timeline.names:
-            self._recognised[kept] = name  # the name goes with the merge, and so does the doubt
+        self._names.join(kept, merged, self._timeline.names)
         self._tell(SpeakersMerged(kept=kept, merged=merged))
         self._baselines.join(kept, merged)
         self._published = {
@@ -308,9 +301,6 @@ class Conversation:
         begun = (turn for turn in turns if turn.start < seconds)
         return [turn if turn.end <= seconds else turn.model_copy(update={"end": seconds}) for turn in begun]
 
-    def _samples(self, start: int, end: int) -> NDArray[np.int16]:
-        return self._tail[max(0, start - self._tail_start) : end - self._tail_start]
-
     def _learn(self, telling: Telling) -> None:
         """Another diariser's words say who spoke."""
         speakers = self._memory.tell(telling.words, telling.since, telling.until)
@@ -324,50 +314,11 @@ class Conversation:
             self._tell(WordsHeard(since=telling.since, until=telling.until, words=tuple(said)))
         self._told_until = max(self._told_until, telling.until)
 
-    def _recognise(self) -> None:
-        """Call those by their names whose voices are enrolled, and nobody whom a person has named.
-
-        What is heard later may divide a speaker otherwise: whoever is plainly not the voice any more loses its name.
-        """
-        if not self._voices:
-            return
-        heard = self._memory.voices()
-        for speaker, name in list(self._recognised.items()):
-            voices = [voice for voice in self._voices if voice.name == name]
-            if speaker in self._named or speaker not in heard:
-                del self._recognised[speaker]
-            elif not recognise({speaker: heard[speaker]}, voices, SAME_VOICE - DOUBT):
-                del self._recognised[speaker]
-                self._tell(SpeakerNamed(speaker=speaker, name="", by="voice"))
-        unnamed = {
-            speaker: voice
-            for speaker, voice in heard.items()
-            if speaker not in self._timeline.names.keys() | self._named
-            and float(np.linalg.norm(voice)) >= RECOGNISED_SECONDS
-        }
-        taken = set(self._timeline.names.values())
-        for speaker, name in recognise(unnamed, [voice for voice in self._voices if voice.name not in taken]).items():
-            self._recognised[speaker] = name
-            self._tell(SpeakerNamed(speaker=speaker, name=name, by="voice"))
-
     def _revise(self, turns: Sequence[Turn]) -> None:
-        """Tell what is different from what was published: growth one by one, corrections together."""
+        """Tell what is different from what was published."""
         known, self._published = self._published, {turn.id: turn for turn in turns}
-        grown, corrected = [], []
-        for turn in turns:
-            before = known.get(turn.id)
-            if before is None or (before.speaker == turn.speaker and before.end < turn.end):
-                grown.append(turn)
-            elif before != turn:
-                corrected.append(turn)
-        removed = tuple(sorted(known.keys() - self._published.keys()))
-        if removed or corrected:
-            stale = [known[turn_id] for turn_id in (*removed, *(turn.id for turn in corrected))]
-            covering = [turn for turn in grown if any(turn.overlap(old.start, old.end) for old in stale)]
-            self._tell(TurnRevised(removed=removed, turns=(*corrected, *covering)))
-            grown = [turn for turn in grown if turn not in covering]
-        for turn in grown:
-            self._tell(TurnUpdated(turn=turn))
+        for event in revisions(known, turns):
+            self._tell(event)
 
     def _finalise(self, instant: float) -> None:
         """Make the turns final that ended before an instant."""
@@ -412,7 +363,4 @@ class Conversation:
         changing = min((turn.start for turn in self._published.values()), default=hop.until)
         self._timeline.forget_before(min(hop.until - ACTIVE_SECONDS, self._chunks * CHUNK_SECONDS, changing))
         self._baselines.forget_before(hop.until - ACTIVE_SECONDS - LONGEST_TURN / SAMPLE_RATE)
-        surplus = hop.end - self._keeps - self._tail_start
-        if surplus > 0:
-            self._tail = self._tail[surplus:].copy()
-            self._tail_start += surplus
+        self._tail.forget_before(hop.end - self._keeps)

@@ -34,7 +34,7 @@ class OpenGate:
 
 
 def context(**settings: Any) -> Context:
-    at_ease, gate = cast(Any, SimpleNamespace(full=False)), cast(Any, OpenGate())
+    at_ease, gate = cast(Any, SimpleNamespace(full=False, recorders=0)), cast(Any, OpenGate())
     return Context(Settings(**settings), NOTHING, at_ease, NOTHING, NOTHING, gate)
 
 

@@ -36,7 +36,7 @@ async def enrolled(_audio: Any) -> tuple[Any, float, str]:
 def application(url: str, folder: Path, **settings: Any) -> FastAPI:
     """The API, whose diariser finds a voice in anything."""
     chosen = Settings(redis_url=url, blobs=str(folder), **settings)  # type: ignore[arg-type]
-    actor: Any = SimpleNamespace(actor=lambda _session: None, full=False)
+    actor: Any = SimpleNamespace(actor=lambda _session: None, full=False, recorders=0)
     diariser: Any = SimpleNamespace(enrol=SimpleNamespace(remote=enrolled))
     inbox = Inbox(chosen)
     return build_api(Context(chosen, open_store(chosen), actor, diariser, inbox, Gate(chosen, inbox.redis)))

@@ -116,6 +116,7 @@ async def rig(url: str, actors: Actors, store: SessionStore) -> Rig:
     handle = SimpleNamespace(finish=remote(actor.finish))
     pool = SimpleNamespace(
         full=False,
+        recorders=0,
         actor=lambda _: handle,
         cadence=lambda _: 1,
         hear=lambda session, frame: asyncio.ensure_future(hear(session, frame)),

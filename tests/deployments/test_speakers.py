@@ -242,7 +242,7 @@ async def test_the_sound_of_a_voice_never_touches_the_disk(
     sound = alone(tmp_path, LOW, 12).read_bytes()
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "nowhere"))
     unused: Any = None
-    at_ease: Any = SimpleNamespace(full=False)
+    at_ease: Any = SimpleNamespace(full=False, recorders=0)
     diariser: Any = SimpleNamespace(enrol=SimpleNamespace(remote=enrol))
     gate = Gate(Settings(), connect(url))
     transport = httpx.ASGITransport(build_api(Context(Settings(), unused, at_ease, diariser, unused, gate)))
@@ -264,7 +264,7 @@ async def test_too_much_sound_is_refused_before_all_of_it_has_come(url: str) -> 
             yield bytes(2**20)
 
     unused: Any = None
-    at_ease: Any = SimpleNamespace(full=False)
+    at_ease: Any = SimpleNamespace(full=False, recorders=0)
     gate = Gate(Settings(), connect(url))
     transport = httpx.ASGITransport(build_api(Context(Settings(), unused, at_ease, unused, unused, gate)))
     async with httpx.AsyncClient(transport=transport, base_url="http://localhost:8000") as http:

@@ -17,7 +17,7 @@ from pipeline.conversation import HOP, Conversation, Hop
 from pipeline.diarisation import DiariserState, Observation, Stretch, Unit
 from pipeline.diarisation.local import REACH_SECONDS, LocalDiariser
 from pipeline.emotion import EmotionHead
-from pipeline.events import EmotionRead, Event, SpeakersMerged, TurnRevised, TurnUpdated
+from pipeline.events import EmotionRead, Event, SpeakersMerged
 from pipeline.fragments import LONGEST
 from pipeline.speech import SpeechState
 from pipeline.timeline import EMOTIONS, SAMPLE_RATE, EmotionReading, Timeline, Turn
@@ -249,16 +249,6 @@ def test_no_turn_is_longer_than_the_recording(small_conversation: Talk, diariser
     turns = timeline_of(hear(pcm[:cut], diariser)).turns.values()
     assert turns
     assert max(turn.end for turn in turns) <= cut / SAMPLE_RATE
-
-
-def test_what_takes_the_place_of_a_corrected_turn_comes_with_the_correction() -> None:
-    """Were it told apart, the readings of the old turn would be lost in between."""
-    conversation = Conversation(a_head())
-    conversation._published = {0: Turn(id=0, speaker=1, start=0, end=4)}
-    conversation._timeline.put(conversation._published[0])
-    shrunk, new = Turn(id=0, speaker=1, start=0, end=2), Turn(id=5, speaker=2, start=2, end=4)
-    conversation._revise([shrunk, new, later := Turn(id=9, speaker=1, start=5, end=6)])
-    assert conversation._news == [TurnRevised(turns=(shrunk, new)), TurnUpdated(turn=later)]
 
 
 def test_speakers_that_turn_out_to_be_one_are_told(diariser: LocalDiariser) -> None:
