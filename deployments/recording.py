@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections import deque
 from typing import Protocol
 
 import numpy as np
@@ -18,6 +19,7 @@ from pipeline.timeline import SAMPLE_RATE
 
 FRAME_SAMPLES = SAMPLE_RATE // 2  # decoded webm is journalled in frames of this size
 BACKLOG = 40  # frames that may wait to be heard before the recorder is slowed down
+UNANSWERED = 16  # frames whose answers may be awaited: an answer waits for company, and a frame may be 20 ms
 BLOCKS_AHEAD = 256  # of decoded webm that may wait to be journalled: an hour of silence is some kB of it
 BYTES_AHEAD = 2**20  # of webm that may wait to be decoded, besides what earlier connections received
 BYTES_A_SECOND = 2**16  # of webm, for the sound in it; that is the most that Opus takes
@@ -65,7 +67,7 @@ class _Journal:
         self._session = session
         self._claim = claim
         self.next_frame = claim.next_audio
-        self._waiting: asyncio.Future[int] | None = None
+        self._told: deque[asyncio.Future[int]] = deque()
 
     async def add(self, number: int, pcm: bytes, arrived_at: float) -> int:
         frame = Frame(number, pcm, arrived_at, self._pool.cadence(self._session))
@@ -75,13 +77,14 @@ class _Journal:
         if number >= self.next_frame:
             if not appended.kept:  # by another line of the same recorder, perhaps at another cadence
                 frame = await anext(self._store.frames(self._session, Codec.PCM16, number), frame)
-            self._waiting = self._pool.hear(self._session, frame)
+            self._told.append(self._pool.hear(self._session, frame))
             self.next_frame = appended.next
         return appended.next
 
     async def keep_pace(self) -> None:
-        if self._waiting is not None and await self._waiting > BACKLOG:
-            await asyncio.sleep(0.5)
+        while self._told and (self._told[0].done() or len(self._told) > UNANSWERED):
+            if await self._told.popleft() > BACKLOG:
+                await asyncio.sleep(0.5)
 
     async def stop(self) -> float:
         await self._store.stop(self._session, self._claim.connection)

@@ -22,6 +22,7 @@ from deployments.cadence import Cadence, Pace
 from deployments.gather import Gatherer
 from deployments.halts import Halts
 from deployments.held import Held, restore
+from deployments.lag import LATELY
 from deployments.live import Answered, Asked, Correcting, End, Live
 from deployments.metrics import CADENCE, DROPPED, LIVE_SESSIONS, RESTORED, STAGES, asking_redis, count_hop, timed
 from deployments.second_opinion import Asking, SecondOpinion, token
@@ -40,6 +41,7 @@ from pipeline.timeline import CHUNK_SECONDS, HOP_SECONDS, SAMPLE_RATE
 
 FIRST_RETRY, LAST_RETRY = 0.5, 10.0  # s after a failure, before the conversation is restored; doubles up to the last
 SOUND_MARGIN = 60.0  # s
+COMPANY_SECONDS = 0.01  # that a hop waits for others; frames come in company already
 LAST_STEP = 2**31  # above every hop
 STUCK = 3  # failures in a row after which those who watch are told
 
@@ -55,8 +57,8 @@ class SessionActor:
         self._store = open_store(settings)
         self._live: dict[str, Live] = {}
         self._busy_at = time.monotonic()
-        self._observe: Gatherer[Stretch, Observation] = Gatherer(diariser.observe.remote, self._crowd)
-        self._embed: Gatherer[Any, Any] = Gatherer(recogniser.embed.remote, self._crowd)
+        self._observe: Gatherer[Stretch, Observation] = Gatherer(diariser.observe.remote, COMPANY_SECONDS, self._crowd)
+        self._embed: Gatherer[Any, Any] = Gatherer(recogniser.embed.remote)
         self._head = EmotionHead.load()
         self._second = SecondOpinion(settings)
         self._cadence = Cadence(settings.max_lag)
@@ -106,7 +108,9 @@ class SessionActor:
         return 0.0 if self._live else time.monotonic() - self._busy_at
 
     def _crowd(self) -> int:
-        return len(self._live)
+        """How many talk."""
+        since = time.monotonic() - LATELY
+        return sum(live.heard_at > since for live in self._live.values())
 
     def _of(self, session: str) -> Live:
         self._busy_at = time.monotonic()

@@ -36,7 +36,7 @@ async def test_each_hop_is_a_call_of_its_own(unbatched: None, module: Any) -> No
         await asyncio.sleep(0.01)
         return items
 
-    gather = module.Gatherer(call, lambda: 3 * variants.AT_ONCE)
+    gather = module.Gatherer(call, 0.01, lambda: 3 * variants.AT_ONCE)
     items = range(3 * variants.AT_ONCE)  # more than may be under way, so that some have to wait
     assert await asyncio.gather(*(gather(item) for item in items)) == list(items)
     assert sizes == [1] * len(items)

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from contextvars import ContextVar
 
-import pytest
-
-from deployments import gather
 from deployments.gather import Gatherer
 
-LONG = 10.0  # s that nobody waits here
+LONG = 10.0  # s of waiting for company, which a test that passes has not seen
 
 
 class Calls:
@@ -34,24 +32,16 @@ async def answers(asked: Sequence[asyncio.Future[int]]) -> list[int]:
         return await asyncio.gather(*asked)
 
 
-@pytest.fixture
-def endless(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Company is waited for so long that a test which passes has not waited for it."""
-    monkeypatch.setattr(gather, "COMPANY_SECONDS", LONG)
-
-
-@pytest.mark.usefixtures("endless")
 async def test_whoever_is_alone_waits_for_nobody() -> None:
     call = Calls()
-    ask: Gatherer[int, int] = Gatherer(call, lambda: 1)
+    ask: Gatherer[int, int] = Gatherer(call, LONG, lambda: 1)
     assert [await answers([ask(number)]) for number in (1, 2)] == [[-1], [-2]]
     assert call.given == [[1], [2]]
 
 
-@pytest.mark.usefixtures("endless")
 async def test_nobody_waits_once_all_are_here() -> None:
     call = Calls()
-    ask: Gatherer[int, int] = Gatherer(call, lambda: 3)
+    ask: Gatherer[int, int] = Gatherer(call, LONG, lambda: 3)
     first = [ask(1), ask(2)]
     await asyncio.sleep(0.02)
     assert call.given == []
@@ -61,16 +51,15 @@ async def test_nobody_waits_once_all_are_here() -> None:
 
 async def test_who_does_not_come_is_not_waited_for_long() -> None:
     call = Calls()
-    ask: Gatherer[int, int] = Gatherer(call, lambda: 9)
+    ask: Gatherer[int, int] = Gatherer(call, 0.02, lambda: 9)
     assert await answers([ask(1), ask(2)]) == [-1, -2]
     assert call.given == [[1, 2]]
 
 
-@pytest.mark.usefixtures("endless")
 async def test_a_second_call_begins_beside_the_first_only_where_a_whole_one_waits() -> None:
     call = Calls()
     call.may_end.clear()
-    ask: Gatherer[int, int] = Gatherer(call, lambda: 2, size=3)
+    ask: Gatherer[int, int] = Gatherer(call, LONG, lambda: 2, size=3)
     asked = [ask(1), ask(2)]
     await asyncio.sleep(0)
     asked += [ask(3), ask(4)]
@@ -84,18 +73,43 @@ async def test_a_second_call_begins_beside_the_first_only_where_a_whole_one_wait
     assert call.given[2:] == [[6, 7, 8]]
 
 
-@pytest.mark.usefixtures("endless")
 async def test_a_call_that_fails_fails_for_all_of_its_items_and_for_no_others() -> None:
-    ask: Gatherer[int, int] = Gatherer(Calls(), lambda: 2, size=2)
+    ask: Gatherer[int, int] = Gatherer(Calls(), LONG, lambda: 2, size=2)
     asked = [ask(number) for number in (12, 13, 1, 2)]
     told = await asyncio.gather(*asked, return_exceptions=True)
     assert [type(answer) for answer in told] == [ValueError, ValueError, int, int]
 
 
-@pytest.mark.usefixtures("endless")
 async def test_who_has_stopped_asking_holds_nobody_up() -> None:
     call = Calls()
-    ask: Gatherer[int, int] = Gatherer(call, lambda: 2)
+    ask: Gatherer[int, int] = Gatherer(call, LONG, lambda: 2)
     gone = ask(1)
     gone.cancel()
     assert await answers([ask(2)]) == [-2]
+
+
+async def test_those_who_ask_in_one_breath_are_asked_for_together() -> None:
+    call = Calls()
+    ask: Gatherer[int, int] = Gatherer(call)
+    assert await answers([ask(1), ask(2), ask(3)]) == [-1, -2, -3]
+    assert call.given == [[1, 2, 3]]
+
+
+async def test_a_call_that_is_cancelled_leaves_nobody_waiting() -> None:
+    async def call(items: Sequence[int]) -> Sequence[int]:
+        raise asyncio.CancelledError
+
+    ask: Gatherer[int, int] = Gatherer(call)
+    (told,) = await asyncio.gather(ask(1), return_exceptions=True)
+    assert str(told) == "the call was cancelled"
+
+
+async def test_a_call_belongs_to_none_of_those_it_is_made_for() -> None:
+    whose: ContextVar[str] = ContextVar("whose", default="nobody's")
+
+    async def call(items: Sequence[int]) -> Sequence[str]:
+        return [whose.get() for _ in items]
+
+    whose.set("mine")
+    ask: Gatherer[int, str] = Gatherer(call)
+    assert await ask(1) == "nobody's"
