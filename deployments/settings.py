@@ -49,6 +49,7 @@ class Settings(BaseSettings):
     uploads_per_minute: int = Field(120, ge=1, description="recordings that one caller may upload")
     voices_per_minute: int = Field(30, ge=1, description="voices that one caller may enrol")
     recorders_per_caller: int = Field(48, ge=1, description="live recorders that one caller may have at once")
+    streams_per_session: int = Field(64, ge=1, description="event streams that may be open on one session at once")
     wrong_keys_per_minute: int = Field(60, ge=1, description="wrong keys of any kind that an address may try")
 
     max_sessions: int = Field(64, ge=1, description="live recorders per ingress replica; more are asked to wait")

@@ -71,9 +71,9 @@ class JobStore:
         self._retention_ms = round(retention * 1000)
         self._waiting_ms = round((retention + PATIENCE) * 1000)
         self._tries = tries
-        self._begin, self._report, self._note, self._settle, self._cancel, self._retry, self._lost = (
+        self._begin, self._report, self._note, self._settle, self._cancel, self._retry, self._lost, self._mark = (
             redis.register_script((SCRIPTS / f"job_{name}.lua").read_text())
-            for name in ("begin", "report", "note", "settle", "cancel", "retry", "lost")
+            for name in ("begin", "report", "note", "settle", "cancel", "retry", "lost", "mark")
         )
         self._create = redis.register_script((SCRIPTS / "upload_create.lua").read_text())
 
@@ -122,7 +122,7 @@ class JobStore:
 
     async def enqueued(self, recording: str) -> None:
         """The queue has been told of it."""
-        await self._redis.hset(session_key(recording, "job"), "enqueued", 1)
+        await self._mark(keys=[session_key(recording, "job")], args=["enqueued", 1])
 
     async def not_enqueued(self, older_than: float) -> list[str]:
         """Recordings that have waited for so many seconds without the queue having been told of them."""
@@ -365,9 +365,7 @@ class JobStore:
 
     async def without_sound(self, recording: str) -> None:
         """Its sound has been erased."""
-        key = session_key(recording, "job")
-        if await self._redis.exists(key):
-            await self._redis.hset(key, "audio", 0)
+        await self._mark(keys=[session_key(recording, "job")], args=["audio", 0])
         await self._redis.zrem(BLOBS, recording)
 
     async def due_blobs(self) -> list[str]:

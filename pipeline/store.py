@@ -56,6 +56,7 @@ from pipeline.voices import VoiceStore
 
 UPLOADED: Final = ("job", "notes", "webhook", "deliveries")  # what else there is of a recording that was uploaded
 HINTS: Final = ("min_speakers", "max_speakers", "diariser", "language")
+CONNECTIONS: Final = 2**14  # of one client, more than a replica serves at once; by itself redis-py has 100
 PROBE, PROBE_MS = "tonetrack:probe", 60_000  # what shows that Redis takes writes
 
 
@@ -68,6 +69,7 @@ def connect(url: str) -> Redis:
         socket_connect_timeout=3,
         socket_timeout=FOLLOW_BLOCK_MS / 1000 + 5,
         health_check_interval=30,
+        max_connections=CONNECTIONS,
     )
 
 
@@ -286,5 +288,5 @@ class SessionStore(Published):
 
     async def erase(self, session: str) -> int:
         """Delete all that is known of a session; returns how many of its keys there were."""
-        suffixes = ("", *Codec, "snapshot", "events", "corrections", "looks", *UPLOADED)
+        suffixes = ("", *Codec, "snapshot", "events", "corrections", "looks", "streams", *UPLOADED)
         return int(await self._redis.delete(*(_key(session, suffix) for suffix in suffixes)))

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from pipeline.published import session_key
 from pipeline.webhooks import (
     Delivery,
     Lookup,
@@ -100,8 +101,14 @@ def done(event_id: str | None = None) -> dict[str, Any]:
     return new_event("recording.done", {"id": "r1", "name": "Zürich"}, NOW, event_id)
 
 
+async def uploaded(store: WebhookStore, recording: str) -> None:
+    """Let there be such a recording: of one that is gone nothing is told."""
+    await store._redis.hset(session_key(recording, "job"), "state", "done")
+
+
 async def scheduled(store: WebhookStore, url: str = "http://127.0.0.1:9/", ttl: float = 60) -> dict[str, Any]:
     event = done()
+    await uploaded(store, "r1")
     assert await store.schedule("r1", url, SECRET, event, ttl, at=NOW)
     return event
 

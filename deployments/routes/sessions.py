@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import time
 from collections.abc import AsyncIterator
 from math import inf
@@ -12,15 +13,17 @@ from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, Field
 
 from deployments import erasing
-from deployments.context import FULL
+from deployments.context import FULL, Context
+from deployments.gate import Limited
+from deployments.metrics import REFUSED_REQUESTS
 from deployments.routes.access import AsRecorder, AsViewer, TheContext, TheKey
 from deployments.routes.callers import REFUSALS, OpensSession
 from deployments.routes.refusals import BODY, access, refusal
 from deployments.routes.refusals import events as streamed
 from pipeline.looks import AGAIN, Look
+from pipeline.published import STREAM_SECONDS
 from pipeline.purposes import permit
 from pipeline.session import Role, SessionRecord, SessionRequest, UnknownSession
-from pipeline.store import SessionStore
 from pipeline.timeline import CHUNK_SECONDS, EMOTIONS, ChunkSpeaker, EmotionReading, Turn, Word
 
 OF_ONE: Final = access("session")
@@ -130,7 +133,11 @@ async def events(
 
     It ends where the key that it was opened with is replaced.
     """
-    stream = _server_sent(context.store, session, key, role, last_event_id)
+    most, place = context.settings.streams_per_session, secrets.token_hex(8)
+    if not await context.store.hold_stream(session, place, most):
+        REFUSED_REQUESTS.inc(1, {"reason": "streams"})
+        raise Limited(f"As many event streams are open on this session as may be: {most}.", STREAM_SECONDS)
+    stream = _server_sent(context, session, place, key, role, last_event_id)
     return StreamingResponse(stream, media_type="text/event-stream", headers={"Cache-Control": "no-store"})
 
 
@@ -147,11 +154,14 @@ async def erase(session: str, context: TheContext) -> dict[str, str]:
     return {"erased": session, "detail": "The sound, the events and the timeline of this session are gone."}
 
 
-async def _server_sent(store: SessionStore, session: str, key: str, role: Role, after: str) -> AsyncIterator[str]:
+async def _server_sent(
+    context: Context, session: str, place: str, key: str, role: Role, after: str
+) -> AsyncIterator[str]:
+    store, most = context.store, context.settings.streams_per_session
     noted_at = -inf
     try:
         async for batch in store.follow(session, after):
-            if await store.role(session, key) is None:
+            if await store.role(session, key) is None or not await store.hold_stream(session, place, most):
                 return
             if time.monotonic() - noted_at > AGAIN:
                 noted_at = time.monotonic()
@@ -162,3 +172,5 @@ async def _server_sent(store: SessionStore, session: str, key: str, role: Role, 
                 yield ": still here\n\n"
     except UnknownSession:
         yield 'event: session.erased\ndata: {"type": "session.erased"}\n\n'
+    finally:
+        await store.let_go_of_stream(session, place)

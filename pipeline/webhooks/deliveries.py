@@ -128,11 +128,11 @@ class WebhookStore:
     ) -> bool:
         """Have an event sent, from the Unix second `at` on (by default at once), and forget it after `ttl` seconds.
 
-        Returns False for an event that was scheduled before, of which nothing changes.
+        Returns False for an event that was scheduled before, of which nothing changes, and where the recording is gone.
         """
         body = json.dumps(event, ensure_ascii=False, separators=(",", ":")).encode()
         state = await self._keep(
-            keys=[session_key(recording, "webhook")],
+            keys=[session_key(recording, "webhook"), session_key(recording, "job")],
             args=[event["id"], event["type"], body, url, secret, max(1, round(ttl * 1000))],
         )
         # Whoever was cut off between the two writes does both again.

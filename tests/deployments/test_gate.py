@@ -21,6 +21,7 @@ from deployments.protocol import Hello
 from deployments.sessions import open_store
 from deployments.settings import Settings
 from pipeline.api_keys import ApiKeys
+from pipeline.events import SessionEnded
 from pipeline.store import connect
 from tests.service import silence
 from tests.uploads import SAID, wav_of
@@ -66,6 +67,24 @@ def doors(http: httpx.AsyncClient) -> Iterator[Any]:
     yield http.post("/v1/sessions", json=ASKED)
     yield http.post("/v1/voices", data={"name": "Anna", "consent": "true"}, files=file)
     yield http.post("/v1/recordings", data=SAID | {"consent": "false"}, files=file)  # let in, and refused for that
+
+
+async def test_more_event_streams_than_a_session_may_have_wait(url: str, tmp_path: Path) -> None:
+    api = application(url, tmp_path, streams_per_session=1)
+    store = api.state.context.store
+    async with client(api) as http:
+        session = (await http.post("/v1/sessions", json=ASKED)).json()
+        path, key = f"/v1/sessions/{session['id']}/events", {"Authorization": f"Bearer {session['viewer_key']}"}
+        await store.publish(session["id"], 1, [SessionEnded(heard_until=1.0)])  # so that streams end
+        assert await store.hold_stream(session["id"], "somebody's", 1)
+        refused = await http.get(path, headers=key)
+        assert (refused.status_code, refused.headers["Retry-After"]) == (429, "15")
+        assert refused.json()["detail"] == (
+            "As many event streams are open on this session as may be: 1. Try again in 15 s."
+        )
+        await store.let_go_of_stream(session["id"], "somebody's")
+        for _ in range(2):  # each lets go of its own
+            assert "session.ended" in (await http.get(path, headers=key)).text
 
 
 async def test_without_a_key_a_locked_server_opens_nothing(locked: FastAPI, keys: ApiKeys) -> None:

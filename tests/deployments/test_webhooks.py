@@ -17,7 +17,7 @@ from deployments.up import redis_server
 from deployments.webhooks import AT_ONCE, Deliverer
 from pipeline.store import connect
 from pipeline.webhooks import Delivery, Outcome, Patience, Sender, State, WebhookStore, new_event, verify
-from tests.receiver import FINE, SECRET, receiving
+from tests.receiver import FINE, SECRET, receiving, uploaded
 from tests.service import ROOT, free_port
 
 QUICK = Patience(delays=(0.1, 0.1, 0.1), jitter=0)
@@ -33,6 +33,7 @@ async def webhooks(url: str) -> AsyncIterator[WebhookStore]:
 
 async def schedule(webhooks: WebhookStore, url: str, *recordings: str) -> None:
     for recording in recordings or ("r1",):
+        await uploaded(webhooks, recording)
         await webhooks.schedule(recording, url, SECRET, new_event("recording.done", {"id": recording}), ttl=60)
 
 

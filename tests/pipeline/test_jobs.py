@@ -29,6 +29,7 @@ from pipeline.recording import Heard
 from pipeline.session import Role, UnknownSession
 from pipeline.store import SessionStore, connect
 from pipeline.timeline import Turn
+from pipeline.webhooks import WebhookStore, new_event
 from tests.service import running_redis
 
 ONE, TWO, THREE = "1" * 16, "2" * 16, "3" * 16
@@ -265,6 +266,10 @@ async def test_what_is_gone_is_unknown_to_its_worker(jobs: JobStore, redis: Any)
             await write
     assert await jobs.begin(ONE, "w") == "unknown"
     await jobs.without_sound(ONE)
+    await jobs.enqueued(ONE)  # by whoever was about to say so as it was erased
+    event = new_event("recording.failed", {"id": ONE})
+    assert not await WebhookStore(redis).schedule(ONE, "http://127.0.0.1:9/", "whsec_secret", event, 60)
+    assert await WebhookStore(redis).claim(time.time() + 1, 60) is None
     assert await keys_of(redis, ONE) == set()
 
 

@@ -29,6 +29,7 @@ from tests.receiver import (
     receiving,
     scheduled,
     sent,
+    uploaded,
 )
 
 
@@ -84,6 +85,7 @@ async def test_a_newer_event_takes_the_place_of_one_under_way(store: WebhookStor
 
 async def test_the_most_overdue_comes_first_and_nothing_before_its_time(store: WebhookStore) -> None:
     for recording, at in (("later", NOW + 9), ("second", NOW - 1), ("first", NOW - 2)):
+        await uploaded(store, recording)
         await store.schedule(recording, "http://127.0.0.1:9/", SECRET, done(), 60, at=at)
     assert [(await claimed(store)).recording for _ in range(2)] == ["first", "second"]
     assert await store.claim(NOW, 60) is None
@@ -189,6 +191,7 @@ async def test_what_kills_its_workers_is_given_up(store: WebhookStore) -> None:
 async def test_many_workers_take_each_delivery_once(store: WebhookStore) -> None:
     names = [f"r{number}" for number in range(30)]
     for name in names:
+        await uploaded(store, name)
         await store.schedule(name, "http://127.0.0.1:9/", SECRET, done(), 60, at=NOW)
     taken = await asyncio.gather(*(store.claim(NOW, 60) for _ in range(40)))
     assert sorted(delivery.recording for delivery in taken if delivery) == sorted(names)
@@ -229,6 +232,7 @@ async def test_erasing_leaves_nothing(store: WebhookStore, raw: redis.Redis) -> 
     delivery = await claimed(store)
     await store.settle(delivery, Outcome(500, "It failed."), NOW)
     again = await claimed(store, NOW + 5)
+    raw.delete("tonetrack:{r1}:job")
     await store.erase("r1")
     assert raw.keys("*") == []
     assert await store.settle(again, Outcome(500, "It failed."), NOW) is None
@@ -238,6 +242,7 @@ async def test_erasing_leaves_nothing(store: WebhookStore, raw: redis.Redis) -> 
 
 async def test_everything_expires_together_and_what_is_due_is_dropped(store: WebhookStore, raw: redis.Redis) -> None:
     await scheduled(store, ttl=0.3)
+    raw.delete("tonetrack:{r1}:job")
     await store.settle(await claimed(store), Outcome(500, "It failed."), NOW)
     assert 0 < raw.pttl("tonetrack:{r1}:deliveries") <= 300
     await asyncio.sleep(0.4)
