@@ -7,6 +7,7 @@ import importlib.util
 import json
 import logging
 import os
+import secrets
 import shutil
 import signal
 import socket
@@ -56,6 +57,20 @@ TRACED_WORKERS = {
 }
 
 
+def alone() -> dict[str, str]:
+    """What makes a Ray this machine's and this user's alone, for whoever reaches one may run code in it.
+
+    It listens on the loopback, by Ray's switch for systems on which it has no clusters, and it answers whoever knows
+    the token of this run. Both are needed: replicas listen everywhere all the same, and `_node_ip_address` means
+    nothing on the loopback (Ray 2.60).
+    """
+    return {
+        "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+        "RAY_AUTH_MODE": "token",
+        "RAY_AUTH_TOKEN": secrets.token_hex(32),
+    }
+
+
 class CannotStart(RuntimeError):
     """Why the service cannot run here, in one sentence that says what to do."""
 
@@ -63,7 +78,7 @@ class CannotStart(RuntimeError):
 def run(settings: Settings, dashboard: bool, say: Callable[[str], None]) -> None:
     """Start everything, say where the page is, wait for Ctrl-C or SIGTERM, end everything. Raises `CannotStart`."""
     _check_machine(settings)
-    needed = QUIET_WORKERS | (TRACED_WORKERS if settings.traces else {})
+    needed = QUIET_WORKERS | alone() | (TRACED_WORKERS if settings.traces else {})
     os.environ.update({name: value for name, value in needed.items() if name not in os.environ})
     store: subprocess.Popen[bytes] | None = None
     with _StopSignals(say) as signals, ExitStack() as stack:
@@ -86,6 +101,8 @@ def run(settings: Settings, dashboard: bool, say: Callable[[str], None]) -> None
         os.environ["TONETRACK_REDIS_URL"] = settings.redis_address  # for Serve's controller: see `QueueLengthPolicy`
         say("starting Ray")
         stack.enter_context(_ray(dashboard, settings.metrics_port))
+        if dashboard:
+            say(f"Ray's dashboard asks for this token: {os.environ.get('RAY_AUTH_TOKEN', 'none')}")
         signals.listen()  # Ray has a handler of its own for SIGTERM, which aborts
         say("loading the models")
         _serve(settings)

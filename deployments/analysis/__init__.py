@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, BinaryIO, Final
 
 from deployments.analysis.files import CannotAnalyse, Outputs, Task, opened
 from deployments.facts import declared, facts
-from deployments.up import QUIET_WORKERS
+from deployments.up import QUIET_WORKERS, alone
 from pipeline.consent import CURRENT, consent_to
 from pipeline.exports import FORMATS
 from pipeline.job import Channels, Job, State
@@ -132,7 +132,7 @@ def quieten(environment: dict[str, str] | os._Environ[str], own_ray: bool = True
 
     `own_ray`: a Ray that is started here is to be lean as well.
     """
-    for name, value in QUIET_WORKERS.items():
+    for name, value in (QUIET_WORKERS | alone()).items():
         if own_ray or not name.startswith("RAY_"):
             environment.setdefault(name, value)
 

@@ -9,7 +9,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from ipaddress import ip_address
+from urllib.parse import urlsplit
 
+import grpc
 import httpx
 import psutil
 import pytest
@@ -143,3 +146,23 @@ def assert_ended(service: Service, mine: dict[int, str]) -> None:
     assert not left, left
     with socket.socket() as probe:
         assert probe.connect_ex(("127.0.0.1", int(service.api.rsplit(":", 1)[1]))) != 0
+
+
+def test_nobody_else_reaches_its_ray(service: Service) -> None:
+    """Whoever does may run code in it. What listens to the network answers nobody who has no token."""
+    ours = {urlsplit(url).port for url in (service.api, service.page)}
+    heard_outside: dict[int, str] = {}
+    for pid, command in service.processes().items():
+        for socket_ in psutil.Process(pid).net_connections("tcp"):
+            if socket_.status == psutil.CONN_LISTEN and not ip_address(socket_.laddr.ip).is_loopback:
+                mapped = getattr(ip_address(socket_.laddr.ip), "ipv4_mapped", None)
+                if not (mapped and mapped.is_loopback):
+                    heard_outside[socket_.laddr.port] = command
+    assert not ours & heard_outside.keys()
+    assert all("ServeReplica" in command for command in heard_outside.values()), heard_outside
+    for port, command in heard_outside.items():
+        with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+            ask = channel.unary_unary("/ray.serve.ASGIService/HandleRequest")
+            with pytest.raises(grpc.RpcError) as refused:
+                ask(b"", timeout=10)
+        assert refused.value.code() is grpc.StatusCode.UNAUTHENTICATED, command
