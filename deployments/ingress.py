@@ -40,7 +40,7 @@ def build_api(context: Context) -> FastAPI:
     api.include_router(health.router)
     explain_errors(api)
     api.add_middleware(ShortBodies)
-    api.add_middleware(SameHost, allowed=context.settings.allowed_origins)
+    api.add_middleware(SameHost, settings=context.settings)
     api.add_middleware(SecurityHeaders)
     return api
 

@@ -2,37 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Final
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
 from starlette.middleware.cors import CORSMiddleware
+from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
+
+from deployments.metrics import REFUSED_REQUESTS
+from deployments.settings import Settings
 
 METHODS: Final = ("GET", "POST", "PATCH", "DELETE")
 EXPOSED: Final = ("Content-Disposition", "Idempotent-Replayed", "Location", "Retry-After")
 HEADERS: Final = ("Authorization", "Content-Type", "Idempotency-Key", "Last-Event-ID", "X-API-Key")
 
 
-def welcome(headers: Headers, allowed: Sequence[str]) -> bool:
-    """Whether a request's page may ask for this. Programs send no origin, and need no leave."""
+LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")
+READING: Final = ("GET", "HEAD", "OPTIONS")
+FOREIGN: Final = "Pages from this origin may not ask for this; see TONETRACK_ALLOWED_ORIGINS."
+
+
+def welcome(headers: Headers, settings: Settings) -> bool:
+    """Whether a request's page may ask for this. Programs send no origin, and need no leave.
+
+    A service that listens on the loopback goes by no other name: a page's own name may be made to lead there.
+    """
     origin = headers.get("origin")
-    if origin is None or origin in allowed:
+    if origin is None or origin in settings.allowed_origins:
         return True
     try:
         page, host = urlsplit(origin).hostname, urlsplit(f"//{headers.get('host', '')}").hostname
     except ValueError:  # no address at all
         return False
-    return page is not None and page == host
+    return page is not None and page == host and (settings.host not in LOOPBACK or host in LOOPBACK)
 
 
 class SameHost:
-    """Lets browsers show answers to pages that are welcome, and to no others (CORS)."""
+    """Lets browsers show answers to pages that are welcome (CORS), and lets no others change anything.
 
-    def __init__(self, app: ASGIApp, allowed: Sequence[str]) -> None:
+    A form or a file goes to another host without asking it first, and does its work there whoever sees the answer.
+    """
+
+    def __init__(self, app: ASGIApp, settings: Settings) -> None:
         self._app = app
-        self._allowed = allowed
+        self._settings = settings
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request; which origins are allowed depends on the host that it asks for."""
@@ -40,7 +54,11 @@ class SameHost:
         origin = headers.get("origin")
         if origin is None:
             return await self._app(scope, receive, send)
-        asked = [origin] if welcome(headers, self._allowed) else []
+        wanted = welcome(headers, self._settings)
+        if not wanted and scope["method"] not in READING:
+            REFUSED_REQUESTS.inc(1, {"reason": "origin"})
+            return await JSONResponse({"detail": FOREIGN}, 403)(scope, receive, send)
+        asked = [origin] if wanted else []
         shared = CORSMiddleware(
             self._app, allow_origins=asked, allow_methods=METHODS, allow_headers=HEADERS, expose_headers=EXPOSED
         )

@@ -165,7 +165,7 @@ class _Line:
         await self._socket.close(Close.DONE)
 
     async def _admit(self) -> Hello:
-        if not welcome(self._socket.headers, self._context.settings.allowed_origins):
+        if not welcome(self._socket.headers, self._context.settings):
             raise Refused(Close.WRONG_KEY, "Pages from this origin may not record; see TONETRACK_ALLOWED_ORIGINS.")
         hello = await self._hello()
         address = address_of(self._socket)

@@ -26,6 +26,7 @@ def refusal(description: str) -> dict[str, Any]:
 
 
 EVERYWHERE: Final[Responses] = {
+    403: refusal("a page from a foreign origin"),
     422: refusal("not understood, or not allowed"),
     503: refusal("a part of the service is away, or full; see Retry-After"),
 }

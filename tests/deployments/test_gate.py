@@ -17,6 +17,7 @@ from deployments.context import Context
 from deployments.gate import REVOKED, Gate
 from deployments.inbox import Inbox
 from deployments.ingress import build_api
+from deployments.origins import FOREIGN
 from deployments.protocol import Hello
 from deployments.sessions import open_store
 from deployments.settings import Settings
@@ -235,7 +236,7 @@ async def test_who_records_with_a_key_is_stopped_when_it_is_revoked(url: str, tm
 async def test_a_browser_shows_answers_to_pages_of_this_host_and_friends(
     url: str, tmp_path: Path, origin: str, shown: bool
 ) -> None:
-    api = application(url, tmp_path, allowed_origins=["https://friend.example"])
+    api = application(url, tmp_path, host="0.0.0.0", allowed_origins=["https://friend.example"])
     expected = origin if shown else None
     async with client(api, Origin=origin) as http:
         answer = await http.get("/healthz")
@@ -251,6 +252,22 @@ async def test_a_browser_shows_answers_to_pages_of_this_host_and_friends(
         ) as line:
             line.send_text(hello(session))
             assert (line.receive_json()["type"] == "welcome") is shown, "the WebSocket keeps the same rule"
+
+
+@pytest.mark.parametrize("path", ["/v1/recordings", "/v1/voices", "/v1/sessions"])
+async def test_a_foreign_page_changes_nothing(url: str, tmp_path: Path, path: str) -> None:
+    """No browser asks beforehand where a form is sent; that its answer is hidden comes too late."""
+    async with client(application(url, tmp_path, host="0.0.0.0"), Origin="https://evil.example") as http:
+        form = await http.post(path, data=SAID, files={"file": ("talk.wav", wav_of(silence(1)))})
+        assert form.status_code == 403
+        assert form.json() == {"detail": FOREIGN}
+
+
+@pytest.mark.parametrize(("name", "lets"), [("localhost:8000", True), ("[::1]:8000", True), ("evil.example", False)])
+async def test_a_laptop_goes_by_no_name_that_leads_to_it(url: str, tmp_path: Path, name: str, lets: bool) -> None:
+    """A page may have its own name lead to the loopback once it is loaded: it is of the same host then."""
+    async with client(application(url, tmp_path), Origin=f"http://{name}", Host=name) as http:
+        assert ((await http.post("/v1/sessions", json=ASKED)).status_code == 201) is lets
 
 
 async def test_every_answer_tells_browsers_what_they_may_not_do(url: str, tmp_path: Path) -> None:
