@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pipeline.quotas import from_address
 
 
-class Full(RuntimeError):
+class NoPlace(RuntimeError):
     """Everybody together has as many places as there are."""
 
 
@@ -28,12 +28,12 @@ class Room:
 
     @contextmanager
     def place(self, address: str, most: int, most_each: int) -> Iterator[None]:
-        """Have one of `most` places, of which an address has `most_each`. Raises `Crowded` and `Full`."""
+        """Have one of `most` places, of which an address has `most_each`. Raises `Crowded` and `NoPlace`."""
         caller = from_address(address)
         if self._taken[caller] >= most_each:
             raise Crowded
         if len(self) >= most:
-            raise Full
+            raise NoPlace
         self._taken[caller] += 1
         try:
             yield

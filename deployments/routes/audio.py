@@ -33,7 +33,7 @@ from deployments.protocol import (
     unpack_frame,
 )
 from deployments.recording import Recording, open_recording
-from deployments.room import Crowded, Full
+from deployments.room import Crowded, NoPlace
 from deployments.routes.access import TheContext, address_of
 from deployments.routes.errors import UNKNOWN
 from pipeline import tasks
@@ -218,7 +218,7 @@ class _Line:
                 hello = await self._receive(HELLO_SECONDS)
         except Crowded as error:
             raise Refused(Close.BUSY, TOO_MANY_SILENT) from error
-        except Full as error:
+        except NoPlace as error:
             raise Refused(Close.BUSY, FULL) from error
         if not isinstance(hello, Hello):
             raise Refused(Close.BAD_MESSAGE, "The first message must be hello.")
