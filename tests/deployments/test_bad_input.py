@@ -158,7 +158,11 @@ async def test_a_client_that_never_reads(service: Service, session: Session) -> 
 
 async def test_who_says_nothing_takes_no_place(service: Service) -> None:
     """Sixty-four silent connections used to keep everyone else out."""
-    sockets = [await connect(f"{service.api.replace('http', 'ws')}/v1/sessions/none/audio") for _ in range(70)]
+    line, elsewhere = f"{service.api.replace('http', 'ws')}/v1/sessions/none/audio", "203.0.113.{}"
+    sockets = [
+        await connect(line, additional_headers={"X-Forwarded-For": elsewhere.format(number // 10)})
+        for number in range(70)
+    ]
     try:
         _, recorder, seconds = await record(service.api, silence(0.5), pace=0)
         assert (recorder.reconnects, seconds) == (0, 0.5)
