@@ -20,6 +20,7 @@ from deployments.erase_cli import app as erasing
 from deployments.keys_cli import app as keys_app
 from deployments.recordings_cli import app as recordings
 from deployments.settings import Settings
+from pipeline.plain import one_line
 from pipeline.purposes import Purpose
 from pipeline.session import DiariserName
 from training.cli import app as training
@@ -147,7 +148,8 @@ def add(
     if not consent:
         _fail("Whoever talks must agree before their voice is enrolled (--consent).")
     voice = _ask(server, add_voice(server, file, name, days, api_key))
-    console.print(f"{voice['name']} is enrolled from {voice['seconds']:.1f} s of speech.", highlight=False)
+    told = one_line(f"{voice['name']} is enrolled from {voice['seconds']:.1f} s of speech.")
+    console.print(told, soft_wrap=True, highlight=False, markup=False)
     typer.echo(f"{voice['id']}:{voice['key']}")
 
 

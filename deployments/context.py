@@ -11,6 +11,7 @@ from deployments.aside import Aside
 from deployments.gate import Gate
 from deployments.inbox import Inbox
 from deployments.pool import SessionPool
+from deployments.room import Room
 from deployments.settings import Settings
 from pipeline.store import SessionStore
 
@@ -21,7 +22,7 @@ FULL: Final = "All places are taken, or hearing is late; try again in half a min
 class Context:
     """Settings, the store, the session actors, the diariser (it enrols voices), where recordings come in, the gate.
 
-    `waiting`: connections of this replica that have not said hello yet.
+    `waiting`: connections of this replica that have not said hello yet; `enrolling`: voices that it is taking in.
     """
 
     settings: Settings
@@ -31,7 +32,8 @@ class Context:
     inbox: Inbox
     gate: Gate
     aside: Aside = field(default_factory=Aside)  # one at a time: what is read at leisure waits for who talks
-    waiting: int = 0
+    waiting: Room = field(default_factory=Room)
+    enrolling: Room = field(default_factory=Room)
 
     @property
     def full(self) -> bool:

@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from deployments.inbox import Inbox
     from deployments.recordings_client import Recordings
 
+IN_MEMORY: Final = (
+    "Who is hearing it was not told: a conversation that is under way stays in the memory of the process that hears it,"
+    " with what that knows of voices, for TONETRACK_ABANDON (10 min) at most. With --key KEY it is forgotten at once."
+)
 LOGS: Final = Path(tempfile.gettempdir()) / "ray" / "session_latest" / "logs"
 
 app = typer.Typer()
@@ -35,7 +39,8 @@ def erase(
     """Erase a session or a recording for good: sound, events, timeline, trail of looks, job, and its id in the logs.
 
     With its recorder's or owner's key (--key KEY) a running service does it. Without one, whoever runs the service does
-    it from the machine that the logs are on: TONETRACK_REDIS_URL and TONETRACK_BLOBS as the service has them.
+    it from the machine that the logs are on: TONETRACK_REDIS_URL and TONETRACK_BLOBS as the service has them. Whoever
+    hears it is not told then: a conversation that is under way stays in memory for TONETRACK_ABANDON (10 min) at most.
 
     What was sent elsewhere is not reached: exports, webhooks, logs that are shipped, backups. PRIVACY.md tells of them.
     """
@@ -47,11 +52,12 @@ def erase(
         there = as_operator(lambda inbox: _in_stores(inbox, identity))
         struck = _strike_out(identity, logs)
         say(f"Its id was struck out of the logs, where it stood {struck} times." if struck else "No log names it.")
-    say(
-        f"Nothing is left of {identity}."
-        if there
-        else f"There was nothing of {identity}: it has expired, or was erased."
-    )
+    if not there:
+        say(f"There was nothing of {identity}: it has expired, or was erased.")
+    elif key:
+        say(f"Nothing is left of {identity}.")
+    else:
+        say(f"Nothing is left of {identity} in Redis, the blob store and these logs. {IN_MEMORY}")
 
 
 async def _over_http(recordings: Recordings, identity: str) -> bool:

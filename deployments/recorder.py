@@ -21,11 +21,13 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
+from rich.text import Text
 
 from deployments.client import Recorder, RecordingRefused, Session, open_session
 from pipeline import tasks
 from pipeline.audio import UndecodableAudio, decode
 from pipeline.events import Event
+from pipeline.plain import one_line
 from pipeline.timeline import SAMPLE_RATE, Timeline
 
 FRAME_SECONDS: Final = 0.5  # a hop: shorter ones are heard no sooner, and cost as much again on their way
@@ -62,7 +64,7 @@ def record_live(
     async def run() -> Any:
         called = name or (file.name if file else "microphone")
         session = await open_session(server, purpose, called, api_key=api_key, **hints)
-        console.print(f"session {session.id}   viewer key {session.viewer_key}", highlight=False)
+        console.print(f"session {session.id}   viewer key {session.viewer_key}", highlight=False, markup=False)
         if keys:
             keep_keys(session, keys)
         interrupted = asyncio.Event()
@@ -255,7 +257,7 @@ async def _watch(session: Session, console: Console) -> list[float]:
             event.apply(timeline)
             if event.type == "warning" and event.code not in warned:
                 warned.add(event.code)
-                console.print(event.message, style="yellow", soft_wrap=True, highlight=False, markup=False)
+                console.print(one_line(event.message), style="yellow", soft_wrap=True, highlight=False, markup=False)
             if (lag := lag_of(event)) is not None:
                 lags.append(lag)
                 live.update(_table(timeline))
@@ -272,9 +274,11 @@ def lag_of(event: Event) -> float | None:
 
 
 def _table(timeline: Timeline) -> Table:
+    """Who talks. A name is what somebody typed, and a server may be anybody's: neither is taken for markup."""
     table = Table("speaker", "sounds", "confidence", "talked", title=f"{timeline.heard_until:.1f} s heard")
     for speaker in timeline.speakers:
         readings = timeline.readings_of(speaker)
         mood = (readings[-1].label, f"{readings[-1].confidence:.2f}") if readings else ("", "")
-        table.add_row(timeline.name_of(speaker), *mood, f"{timeline.talk_seconds(speaker):.1f} s")
+        cells = (timeline.name_of(speaker), *mood, f"{timeline.talk_seconds(speaker):.1f} s")
+        table.add_row(*(Text(one_line(cell)) for cell in cells))
     return table

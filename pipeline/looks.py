@@ -20,7 +20,7 @@ from pipeline.session import Role
 
 GAP: Final = 600.0  # s
 AGAIN: Final = 240.0  # s after which what still looks is noted again: several times within a gap
-MOST: Final = 1_000  # looks that are kept, the newest; no more than twelve come within a gap
+MOST: Final = 1_000  # looks that are kept: the first with each key of each kind, and the newest
 Kind = Literal["page", "timeline", "events", "audio", "report", "export"]
 
 

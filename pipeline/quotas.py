@@ -2,8 +2,9 @@
 
     tonetrack:quota:WHAT:CALLER    string  when all that the caller may do in a minute will be there again
     tonetrack:places:CALLER        zset    what the caller records at this moment, by when that place is free again
+    tonetrack:{id}:place           string  whose place a session holds, so that it goes when the session is erased
 
-Both expire by themselves, the first within a minute.
+All expire by themselves, the first within a minute.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Any, Final
 
 from redis.asyncio import Redis
 
-from pipeline.published import SCRIPTS
+from pipeline.published import SCRIPTS, session_key
 
 WRONG_KEYS: Final = "wrong-keys"  # what an address has of them, at the API and at the page together
 MINUTE_MS: Final = 60_000
@@ -39,11 +40,21 @@ class Quotas:
 
     async def hold(self, caller: str, session: str, most: int, seconds: float) -> bool:
         """Hold one of a caller's places for a session for so many seconds, or go on doing so; False without one."""
-        return bool(await self._hold(keys=[_places(caller)], args=[session, most, round(seconds * 1000)]))
+        held_ms = round(seconds * 1000)
+        held = bool(await self._hold(keys=[_places(caller)], args=[session, most, held_ms]))
+        if held:
+            await self._redis.set(session_key(session, "place"), caller, px=held_ms)
+        return held
 
     async def let_go(self, caller: str, session: str) -> None:
         """Free the place of a session."""
         await self._redis.zrem(_places(caller), session)
+        await self._redis.delete(session_key(session, "place"))
+
+    async def forget(self, session: str) -> None:
+        """Free the place of a session that was erased, whoever has it."""
+        if caller := await self._redis.get(session_key(session, "place")):
+            await self.let_go(caller.decode(), session)
 
     async def _ask(self, what: str, caller: str, per_minute: int, taken: int) -> float:
         args = [MINUTE_MS / per_minute, per_minute, taken]

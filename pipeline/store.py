@@ -11,7 +11,8 @@ heard in the session:
     tonetrack:{id}:corrections  stream  what people and another diariser corrected, each with the step that it follows
     tonetrack:{id}:looks        list    who has looked at it (`pipeline.looks`)
 
-What people enrol of their voices is no session's and lives apart (`pipeline.voices`).
+What people enrol of their voices is no session's and lives apart (`pipeline.voices`), and so does whose place a session
+holds while it is recorded (`pipeline.quotas`).
 
 Writes that must happen once are Lua scripts (`scripts/`) that compare before they write, so that a retry after a lost
 answer, a second recorder or a replayed hop changes nothing, and an erased session stays erased.
@@ -36,6 +37,7 @@ from pipeline.keys import digest, new_key, same
 from pipeline.looks import Looks
 from pipeline.published import FOLLOW_BLOCK_MS, SCRIPTS, Published
 from pipeline.published import session_key as _key
+from pipeline.quotas import Quotas
 from pipeline.session import (
     Appended,
     Claim,
@@ -84,6 +86,7 @@ class SessionStore(Published):
         super().__init__(redis, round(retention * 1000))
         self.voices = VoiceStore(redis)
         self.looks = Looks(redis)
+        self._quotas = Quotas(redis)
         self.sound_ms = self.retention_ms if sound_retention is None else round(min(sound_retention, retention) * 1000)
         self._append, self._claim, self._save, self._stop, self._renew = (
             redis.register_script((SCRIPTS / f"{name}.lua").read_text())
@@ -289,4 +292,6 @@ class SessionStore(Published):
     async def erase(self, session: str) -> int:
         """Delete all that is known of a session; returns how many of its keys there were."""
         suffixes = ("", *Codec, "snapshot", "events", "corrections", "looks", "streams", *UPLOADED)
-        return int(await self._redis.delete(*(_key(session, suffix) for suffix in suffixes)))
+        erased = int(await self._redis.delete(*(_key(session, suffix) for suffix in suffixes)))
+        await self._quotas.forget(session)  # last: its recorder takes no place for what is not there
+        return erased

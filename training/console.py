@@ -56,7 +56,7 @@ def say(message: str) -> None:
 
 def progress_bars() -> Progress:
     """Bars with what is done, how long it took and how long it will."""
-    described, left = TextColumn("{task.description}"), TimeRemainingColumn()
+    described, left = TextColumn("{task.description}", markup=False), TimeRemainingColumn()
     return Progress(described, BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), left, console=console)
 
 

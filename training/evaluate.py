@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 from scipy.special import log_softmax
 
 from pipeline.emotion import mixed
@@ -297,5 +298,5 @@ def _table(title: str, columns: Sequence[str], rows: Sequence[tuple[str, ...]]) 
     for column in columns:
         table.add_column(column, no_wrap=True)
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*map(Text, row))  # a speaker is called what a file calls them
     return table

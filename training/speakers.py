@@ -25,6 +25,7 @@ import numpy as np
 from pyannote.core import Annotation, Segment  # type: ignore[import-untyped]
 from rich import box
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from pipeline.conversation import HOP, Conversation, Hop
@@ -69,7 +70,7 @@ class SetEvaluation:
 
     def table(self) -> Table:
         """A row a figure, a column a view."""
-        title = f"{self.name}: {conversations(len(self.conversations))}, {self.seconds / 60:.1f} min"
+        title = f"{escape(self.name)}: {conversations(len(self.conversations))}, {self.seconds / 60:.1f} min"
         # So narrow that 80 columns hold a share and its interval in one line, for all five views.
         table = Table(title=title, box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=0)
         table.add_column("", max_width=14)

@@ -7,7 +7,7 @@ import logging
 import time
 from collections.abc import Coroutine, MutableMapping
 from contextlib import suppress
-from typing import Any
+from typing import Any, Final
 
 from fastapi import APIRouter, WebSocket, WebSocketDisconnect
 from pydantic import BaseModel, ValidationError
@@ -33,6 +33,7 @@ from deployments.protocol import (
     unpack_frame,
 )
 from deployments.recording import Recording, open_recording
+from deployments.room import Crowded, NoPlace
 from deployments.routes.access import TheContext, address_of
 from deployments.routes.errors import UNKNOWN
 from pipeline import tasks
@@ -43,9 +44,14 @@ from pipeline.plain import one_line
 from pipeline.session import Codec, FrameGap, OtherCodec, Role, SessionOver, TakenOver, UnknownSession
 
 HELLO_SECONDS = 10.0  # from connecting to hello
+MOST_SILENT: Final = 16  # connections of one address to a replica that have not said hello: it is said within a trip
+LONGEST_TEXT: Final = 4_096  # bytes of a message that is no frame; a hello has some 200
 SEND_SECONDS = 10.0  # a recorder that does not take an answer for so long is gone
 LONGEST_MISTAKE = 300  # characters of what is said of a message, some of which may be its sender's
 STORE_SECONDS = 5.0  # that a frame may take into the journal before its recorder is told to come back
+TOO_MANY_SILENT: Final = (
+    f"{MOST_SILENT} connections from this address have not said hello yet, and no more may wait; come back shortly."
+)
 STORE_AWAY = "The store does not answer. Come back; nothing acknowledged is lost."
 
 logger = logging.getLogger("ray.serve")
@@ -206,13 +212,14 @@ class _Line:
 
     async def _hello(self) -> Hello:
         """The first message. Who says nothing takes no recorder's place."""
-        if self._context.waiting >= self._context.settings.max_waiting:
-            raise Refused(Close.BUSY, FULL)
-        self._context.waiting += 1
+        address, most = address_of(self._socket), self._context.settings.max_waiting
         try:
-            hello = await self._receive(HELLO_SECONDS)
-        finally:
-            self._context.waiting -= 1
+            with self._context.waiting.place(address, most, MOST_SILENT):
+                hello = await self._receive(HELLO_SECONDS)
+        except Crowded as error:
+            raise Refused(Close.BUSY, TOO_MANY_SILENT) from error
+        except NoPlace as error:
+            raise Refused(Close.BUSY, FULL) from error
         if not isinstance(hello, Hello):
             raise Refused(Close.BAD_MESSAGE, "The first message must be hello.")
         return hello
@@ -244,10 +251,16 @@ class _Line:
         if message["type"] == "websocket.disconnect":
             raise WebSocketDisconnect(message.get("code", 1006))
         if self._caller and time.monotonic() - self._held_at > self._context.settings.heartbeat:
+            if not await self._context.store.viewer(self._session):  # erased, and its place with it
+                raise UnknownSession(self._session)
             await self._hold(self._caller)
         if (data := message.get("bytes")) is not None:
             return bytes(data)
         text = message.get("text") or ""
+        if len(text.encode()) > LONGEST_TEXT:  # before it is understood, which costs many times its length
+            raise Refused(
+                Close.BAD_MESSAGE, f"This message is not understood: it has more than {LONGEST_TEXT // 1_024} KiB."
+            )
         try:
             return from_recorder.validate_json(text)
         except ValidationError as error:

@@ -14,6 +14,7 @@ from fastapi import APIRouter, Header, HTTPException, Request, Response
 from pydantic import ConfigDict, Field, ValidationError
 from redis.exceptions import RedisError
 
+from deployments.bodies import FORM, arriving
 from deployments.context import Context
 from deployments.multipart import BadForm, Form
 from deployments.routes.access import OwnerKey, TheContext
@@ -24,7 +25,6 @@ from pipeline import tasks
 from pipeline.blobs import Writable
 from pipeline.idempotency import SHORTEST, Given, Idempotency
 from pipeline.job import Job, OtherUpload, RecordingRequest, StillArriving, Superseded, Upload, sentence
-from pipeline.jobs import ABSENT
 from pipeline.logs import about, why
 from pipeline.media.undecodable import Reason, UndecodableAudio
 from pipeline.plain import one_line
@@ -77,7 +77,7 @@ async def upload(
     if await context.inbox.full():
         raise HTTPException(503, "Too many recordings wait; try again in a few minutes.", {"Retry-After": "120"})
     length = request.headers.get("content-length", "")
-    if length.isdecimal() and int(length) > context.settings.max_upload_bytes + BLOCK:
+    if length.isdecimal() and int(length) > context.settings.max_upload_bytes + FORM:
         raise _too_big(context)
     inbox = context.inbox
     promise = None
@@ -130,7 +130,7 @@ class _Arrival:
         self._attempt = promise.attempt if promise else secrets.token_hex(8)
         self._sign_at = 0.0
         self._waiting = bytearray()
-        self._received = self._taken = 0  # bytes of the body, and of the file in it
+        self._taken = 0  # bytes of the file
         self._blob: Writable | None = None
 
     async def receive(self, request: Request) -> tuple[RecordingRequest, Upload]:
@@ -189,19 +189,7 @@ class _Arrival:
 
     async def _alive(self, request: Request) -> AsyncIterator[bytes]:
         """The body, and every now and then a sign that it is still coming. Raises 408 where it is not."""
-        body = aiter(request.stream())
-        while True:
-            try:
-                async with asyncio.timeout(ABSENT):
-                    block = await anext(body)
-            except StopAsyncIteration:
-                return
-            except TimeoutError as error:
-                text = f"Nothing has come for {ABSENT:.0f} seconds; send the recording again."
-                raise HTTPException(408, text, {"Connection": "close"}) from error
-            self._received += len(block)
-            if self._received > self._context.settings.max_upload_bytes + BLOCK:  # headers or what follows the end
-                raise _too_big(self._context)
+        async for block in arriving(request, self._context.settings.max_upload_bytes, _too_big(self._context)):
             if time.monotonic() - self._sign_at > SIGN_OF_LIFE:
                 await self._sign()
             yield block

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
-from typing import Annotated, Any, BinaryIO
+from typing import Annotated, Any, BinaryIO, Final
 
 import numpy as np
 from fastapi import APIRouter, Depends, HTTPException, Request, Security
@@ -15,8 +15,10 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from ray.exceptions import RayTaskError
 
+from deployments.bodies import arriving
 from deployments.context import FULL, Context
 from deployments.multipart import FILE, BadForm, Form
+from deployments.room import Crowded, NoPlace
 from deployments.routes.access import TheContext, address_of
 from deployments.routes.callers import REFUSALS, MayEnrol
 from deployments.routes.refusals import access, refusal
@@ -27,6 +29,14 @@ from pipeline.timeline import SAMPLE_RATE
 from pipeline.voices import VoiceRecord, WrongVoiceKey
 
 MOST_BYTES = 20 * 2**20
+MOST_AT_ONCE: Final = 8  # voices that a replica takes in: their sound lies in its memory meanwhile
+MOST_EACH: Final = 4  # of them from one address
+ARRIVAL_SECONDS: Final = 300.0  # for all of it: 20 MB by a line of 0.6 Mbit/s
+UNAGREED: Final = "The person who is heard must agree before their voice is enrolled (consent=true)."
+TOO_MUCH: Final = "A voice is enrolled from 20 MB of sound at most."
+BUSY: Final = "Several voices from this address are being enrolled; send this one again in a few seconds."
+BUSY_HERE: Final = "Many voices are being enrolled; send this one again in a few seconds."
+AGAIN: Final = {"Retry-After": "5"}
 DAY = 86_400  # s
 router = APIRouter(prefix="/v1/voices", tags=["voices"])
 _bearer = HTTPBearer(auto_error=False, scheme_name="VoiceKey", description="the voice's own key")
@@ -104,21 +114,33 @@ AsOwner = Depends(require_voice_key)
     "",
     status_code=201,
     openapi_extra=VOICE,
-    responses=REFUSALS | {413: refusal("more than 20 MB")},
+    responses=REFUSALS
+    | {
+        408: refusal("nothing came for too long, or not all of it in time"),
+        413: refusal("more than 20 MB"),
+        429: refusal("too many in a minute, or at once, from this caller; see Retry-After"),
+    },
     dependencies=[MayEnrol],
 )
 async def enrol(request: Request, context: TheContext) -> EnrolledVoice:
     """Enrol a voice from some ten seconds of speech. The sound is not kept; what is kept cannot be played.
 
-    422 for sound that holds too little speech, more than one voice, or no sound at all; 413 for more than 20 MB.
+    422 for sound that holds too little speech, more than one voice, or no sound at all; 413 for more than 20 MB; 408
+    where nothing comes for two minutes, or not all of it within five.
     """
     if context.full:
         raise HTTPException(503, FULL, {"Retry-After": "30"})
-    asked, sound = await _received(request)
-    if not asked.consent:
-        raise HTTPException(422, "The person who is heard must agree before their voice is enrolled (consent=true).")
-    audio = await asyncio.to_thread(_decoded, sound)
-    voiceprint, seconds, version = await _heard(context, audio)
+    try:
+        with context.enrolling.place(address_of(request), MOST_AT_ONCE, MOST_EACH):
+            asked, sound = await _received(request)
+            if not asked.consent:
+                raise HTTPException(422, UNAGREED)
+            audio = await asyncio.to_thread(_decoded, sound)
+            voiceprint, seconds, version = await _heard(context, audio)
+    except Crowded as error:
+        raise HTTPException(429, BUSY, AGAIN) from error
+    except NoPlace as error:
+        raise HTTPException(503, BUSY_HERE, AGAIN) from error
     voice = await context.store.voices.add(asked.name, voiceprint, seconds, version, asked.days * DAY)
     return EnrolledVoice(**voice.record.model_dump(), key=voice.key)
 
@@ -137,18 +159,23 @@ async def erase(voice: str, context: TheContext) -> dict[str, str]:
 
 
 async def _received(request: Request) -> tuple[VoiceRequest, io.BytesIO]:
-    """What a form says, and its sound. Raises 413 as soon as that is too much, and 422."""
+    """What a form says, and its sound. Raises 413 as soon as that is too much, 408 where it does not come, and 422."""
+    too_much = HTTPException(413, TOO_MUCH, {"Connection": "close"})
     sound = io.BytesIO()  # not a file on disk, from which what was erased could be brought back
 
     async def take(block: bytes) -> None:
         if sound.tell() + len(block) > MOST_BYTES:
-            raise HTTPException(413, "A voice is enrolled from 20 MB of sound at most.")
+            raise too_much
         sound.write(block)
 
     try:
         form = Form(request.headers.get("content-type", ""), take)
-        await form.read(request.stream())
+        async with asyncio.timeout(ARRIVAL_SECONDS):  # who sends a byte a minute would hold a place for a week
+            await form.read(arriving(request, MOST_BYTES, too_much))
         asked = VoiceRequest.model_validate(form.fields)
+    except TimeoutError as error:
+        text = f"This has not come within {ARRIVAL_SECONDS:.0f} seconds; send a shorter file."
+        raise HTTPException(408, text, {"Connection": "close"}) from error
     except BadForm as error:
         raise HTTPException(422, str(error)) from error
     except ValidationError as error:

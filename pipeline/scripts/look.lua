@@ -17,7 +17,20 @@ if same then
   redis.call('LSET', KEYS[1], same[1], told(same[2].since))
 else
   redis.call('RPUSH', KEYS[1], told(now))
-  redis.call('LTRIM', KEYS[1], -tonumber(ARGV[5]), -1)
+  if #looks >= tonumber(ARGV[5]) then
+    -- The oldest goes, but for the first of its kind: whoever looks often could otherwise hide that somebody looked.
+    local first = {}
+    for i, entry in ipairs(looks) do
+      local look = cjson.decode(entry)
+      local kind = look.who .. ' ' .. look.what
+      if first[kind] then
+        redis.call('LSET', KEYS[1], i - 1, '')
+        redis.call('LREM', KEYS[1], 1, '')
+        break
+      end
+      first[kind] = true
+    end
+  end
 end
 redis.call('PEXPIRE', KEYS[1], left)
 return 'ok'

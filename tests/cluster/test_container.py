@@ -226,17 +226,27 @@ def site() -> list[dict[str, Any]]:
     return done_with
 
 
-def routes() -> list[tuple[list[str], str, str]]:
-    """Paths, where they lead, and the largest body in bytes."""
+def doors() -> list[tuple[list[str], dict[str, Any]]]:
+    """Paths, and what is done with requests for them, by the name of who does it."""
     found = []
     for route in site():
         if "routes" not in route["handle"][0]:
             continue
         handlers = {handler["handler"]: handler for handler in route["handle"][0]["routes"][0]["handle"]}
-        paths = [path for match in route.get("match", []) for path in match["path"]]
-        limit = handlers.get("request_body", {}).get("max_size", 0)
-        found.append((paths, handlers["reverse_proxy"]["upstreams"][0]["dial"], limit))
+        found.append(([path for match in route.get("match", []) for path in match["path"]], handlers))
     return found
+
+
+def routes() -> list[tuple[list[str], str, int]]:
+    """Paths, where they lead, and the largest body in bytes."""
+    return [
+        (
+            paths,
+            handlers["reverse_proxy"]["upstreams"][0]["dial"],
+            handlers.get("request_body", {}).get("max_size", 0),
+        )
+        for paths, handlers in doors()
+    ]
 
 
 def test_the_proxy_leads_where_the_ingress_does_and_lets_uploads_through() -> None:
@@ -246,6 +256,13 @@ def test_the_proxy_leads_where_the_ingress_does_and_lets_uploads_through() -> No
     (ingress, *_) = yaml.safe_load_all((CLUSTER / "base" / "ingress.yaml").read_text())
     paths = [path["path"] for rule in ingress["spec"]["rules"] for path in rule["http"]["paths"]]
     assert [path.removesuffix("/*") for path in api] == paths
+
+
+def test_nobody_chooses_the_address_that_guesses_are_counted_for() -> None:
+    """The page's server believes X-Real-IP before X-Forwarded-For, and the proxy let anybody's through."""
+    for _, handlers in doors():
+        told = handlers["reverse_proxy"]["headers"]["request"]["set"]
+        assert told == {"X-Real-Ip": ["{http.request.remote.host}"]}
 
 
 def test_browsers_are_told_to_come_back_over_tls_alone() -> None:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from functools import cache
 
 from deployments.protocol import Hello, Ping, Stop, pack_frame
+from tests.media.mutants import flipped, patched
 from tests.media.sounds import encoded
 
 Message = str | bytes
@@ -46,6 +47,7 @@ class Hostile:
         self._key = key
         self._number = 0
         self._codec = self._chance.choice(("pcm16", "pcm16", "webm"))
+        self._webm = self._clip()
 
     def messages(self) -> Iterator[Message]:
         """Most begin as they should: what comes later is of no interest where the beginning is refused."""
@@ -54,6 +56,17 @@ class Hostile:
             yield self._any()
         if self._chance.random() < 0.3:
             yield Stop().model_dump_json()
+
+    def _clip(self) -> bytes:
+        """What is sent as webm: whole, or cut, with bits turned round or numbers replaced."""
+        whole = webm()
+        made: list[Callable[[], bytes]] = [
+            lambda: whole,
+            lambda: whole[: self._chance.randrange(len(whole))],
+            lambda: flipped(whole, self._chance),
+            lambda: patched(whole, self._chance),
+        ]
+        return self._chance.choice(made)()
 
     def _any(self) -> Message:
         kinds: list[tuple[int, Callable[[], Message]]] = [
@@ -65,7 +78,7 @@ class Hostile:
             (1, lambda: pack_frame(self._number, bytes(MOST_BYTES + self._chance.choice((1, 2, 200_000))))),
             (1, lambda: self._chance.randbytes(self._chance.randint(5, 2_000))),
             (1, lambda: self._hello().encode()),
-            (1, lambda: pack_frame(self._number, webm()[:500]).decode("latin-1")),
+            (1, lambda: pack_frame(self._number, self._webm[:500]).decode("latin-1")),
             (2, lambda: self._chance.choice(TEXTS)),
             (1, lambda: Ping().model_dump_json()),
             (1, lambda: Stop().model_dump_json()),
@@ -84,7 +97,7 @@ class Hostile:
         at = self._number * 1_000
         payload = {
             "pcm16": bytes(size),
-            "webm": webm()[at : at + 1_000] or bytes(10),
+            "webm": self._webm[at : at + 1_000] or bytes(10),
             "noise": self._chance.randbytes(size),
         }[codec]
         self._number += 1

@@ -15,6 +15,7 @@ import pytest
 from fastapi import FastAPI
 from pydantic import SecretStr
 
+from deployments import bodies
 from deployments.gate import Gate
 from deployments.inbox import Inbox
 from deployments.routes import uploads
@@ -208,7 +209,7 @@ async def test_who_sends_nothing_any_more_is_dropped(
     here: tuple[Inbox, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     inbox, http = here
-    monkeypatch.setattr(uploads, "ABSENT", 0.3)
+    monkeypatch.setattr(bodies, "ABSENT", 0.3)
     key = str(uuid.uuid4())
 
     async def silent() -> AsyncIterator[bytes]:

@@ -85,10 +85,16 @@ async def test_a_beginning_that_is_not_hello(session: Session, message: str | by
     assert says in said[-1]["message"]
 
 
+async def test_a_beginning_that_is_too_long(session: Session) -> None:
+    said, code = await answers(session, hello(session).ljust(2**20))
+    assert code == Close.BAD_MESSAGE
+    assert "more than 4 KiB" in said[-1]["message"]
+
+
 @pytest.mark.parametrize("letter", ["x", "é"])
 async def test_what_a_message_is_called_is_not_said_back_at_length(session: Session, letter: str) -> None:
     """A megabyte of it was; and where it was not ASCII, the line broke without a code."""
-    said, code = await answers(session, json.dumps({"type": letter * 2**20}, ensure_ascii=False))
+    said, code = await answers(session, json.dumps({"type": letter * 2_000}, ensure_ascii=False))
     assert code == Close.BAD_MESSAGE
     assert "not understood" in said[-1]["message"]
     assert len(said[-1]["message"]) < 400
@@ -152,7 +158,11 @@ async def test_a_client_that_never_reads(service: Service, session: Session) -> 
 
 async def test_who_says_nothing_takes_no_place(service: Service) -> None:
     """Sixty-four silent connections used to keep everyone else out."""
-    sockets = [await connect(f"{service.api.replace('http', 'ws')}/v1/sessions/none/audio") for _ in range(70)]
+    line, elsewhere = f"{service.api.replace('http', 'ws')}/v1/sessions/none/audio", "203.0.113.{}"
+    sockets = [
+        await connect(line, additional_headers={"X-Forwarded-For": elsewhere.format(number // 10)})
+        for number in range(70)
+    ]
     try:
         _, recorder, seconds = await record(service.api, silence(0.5), pace=0)
         assert (recorder.reconnects, seconds) == (0, 0.5)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -218,6 +219,26 @@ async def test_who_records_with_a_key_is_stopped_when_it_is_revoked(url: str, tm
                 line.send_text('{"type": "ping"}')
                 said = line.receive_json()
             assert said == {"type": "error", "code": "wrong_key", "message": REVOKED}
+
+
+async def test_the_place_of_an_erased_session_is_free(url: str, tmp_path: Path, keys: ApiKeys) -> None:
+    """Its id stood beside an address for as long as its recorder gave signs of life."""
+    api = application(url, tmp_path, heartbeat=0.05)
+    redis: Any = connect(url)
+    with TestClient(api, base_url=HOST) as http:
+        session = http.post("/v1/sessions", json=ASKED).json()
+        with http.websocket_connect(session["audio"]) as line:
+            line.send_text(hello(session))
+            assert line.receive_json()["type"] == "welcome"
+            (places,) = await redis.keys("tonetrack:places:*")
+            assert await redis.zrange(places, 0, -1) == [session["id"].encode()]
+            assert await open_store(Settings(redis_url=url)).erase(session["id"])  # type: ignore[arg-type]
+            assert await redis.keys("tonetrack:places:*") == []
+            time.sleep(0.1)
+            line.send_text('{"type": "ping"}')
+            assert line.receive_json()["code"] == "unknown_session"
+    assert await redis.keys(f"*{session['id']}*") == await redis.keys("tonetrack:places:*") == []
+    await redis.aclose()
 
 
 @pytest.mark.parametrize(

@@ -41,6 +41,8 @@ TEXTS = (
     "%0d%0aSet-Cookie: a=b",
     "${jndi:ldap://x}",
     "{{7*7}}",
+    "[/b]",
+    "[link=https://x]x[/link]",
     "مرحبا 名前 🙂",
 )
 IDS = (

@@ -7,7 +7,7 @@ import contextlib
 import json
 import random
 import threading
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from types import SimpleNamespace
@@ -49,11 +49,14 @@ class Rig:
     actor: SessionActor
     store: SessionStore
     closed: Counter[int | None] = field(default_factory=Counter)
+    said: deque[str] = field(default_factory=lambda: deque(maxlen=100))  # by the server, lately
 
     async def open(self) -> NewSession:
         return await self.store.create(SessionRequest(purpose="research", consent=True))
 
-    async def line(self, session: str, messages: Iterable[Message], pause: float, patience: float) -> int | None:
+    async def line(
+        self, session: str, messages: Iterable[Message], pause: float, patience: float, address: str = "192.0.2.1"
+    ) -> int | None:
         """Send these, wait for so many seconds, hang up; the code that the server closes with, or None without one."""
         arriving: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         code = None
@@ -66,9 +69,11 @@ class Rig:
             elif message["type"] == "websocket.send":
                 json.loads(message["text"])
                 assert len(message["text"]) < 1_000
+                self.said.append(message["text"])
 
         path = f"/v1/sessions/{session}/audio"
         scope = {"type": "websocket", "path": path, "raw_path": path.encode(), "headers": [], "query_string": b""}
+        scope["client"] = (address, 1)
         serving = asyncio.create_task(self.api(scope, arriving.get, send))
         arriving.put_nowait({"type": "websocket.connect"})
         for message in messages:
@@ -160,11 +165,45 @@ async def test_thousands_of_hostile_recorders_leave_nothing_behind(
     assert set(rig.closed) <= CLOSES | {None}
     wanted = {Close.BAD_MESSAGE, Close.TOO_LARGE, Close.UNDECODABLE, Close.DONE, Close.OVER}
     assert wanted - {Close.OVER} <= set(rig.closed), rig.closed
-    assert (rig.context.pool.recorders, rig.context.waiting) == (0, 0)
+    assert (rig.context.pool.recorders, len(rig.context.waiting)) == (0, 0)
     assert not rig.actor._live
     async with asyncio.timeout(10):
         while any(thread.name == "webm" for thread in threading.enumerate()):  # decoders end by themselves
             await asyncio.sleep(0.1)
+
+
+async def test_who_says_nothing_keeps_nobody_else_out(rig: Rig) -> None:
+    """One address took all the places of those who have not said hello yet, for ten seconds each."""
+    session = await rig.open()
+    hello = Hello(key=session.recorder_key).model_dump_json(exclude_none=True)
+    crowd = rig.context.settings.max_waiting + 8
+    silent = [asyncio.create_task(rig.line(session.id, [], 0, 5, "192.0.2.1")) for _ in range(crowd)]
+    while len(rig.context.waiting) + sum(one.done() for one in silent) < crowd:
+        await asyncio.sleep(0.01)
+    assert await rig.line(session.id, [hello, Stop().model_dump_json()], 0, 10, "192.0.2.2") == Close.DONE
+    assert Counter(await asyncio.gather(*silent)) == {None: audio.MOST_SILENT, Close.BUSY: crowd - audio.MOST_SILENT}
+    assert json.loads(next(said for said in rig.said if "busy" in said))["message"] == audio.TOO_MANY_SILENT
+    assert len(rig.context.waiting) == 0
+    again = await rig.open()
+    hello = Hello(key=again.recorder_key).model_dump_json(exclude_none=True)
+    assert await rig.line(again.id, [hello, Stop().model_dump_json()], 0, 10, "192.0.2.1") == Close.DONE
+
+
+async def test_a_message_that_is_too_long_is_not_understood_at_all(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    session = await rig.open()
+    key = {"key": session.recorder_key}
+    understood: list[int] = []
+    taken = audio.from_recorder.validate_json
+    monkeypatch.setattr(
+        audio,
+        "from_recorder",
+        SimpleNamespace(validate_json=lambda text: understood.append(len(text)) or taken(text)),
+    )
+    hello = Hello.model_validate(key).model_dump_json(exclude_none=True)
+    for padded, code in ((audio.LONGEST_TEXT, Close.DONE), (audio.LONGEST_TEXT + 1, Close.BAD_MESSAGE)):
+        assert await rig.line(session.id, [hello.ljust(padded), Stop().model_dump_json()], 0, 10) == code
+    assert max(understood) == audio.LONGEST_TEXT
+    assert "more than 4 KiB" in rig.said[-1]
 
 
 async def test_a_service_outlives_hostile_recorders(service: Service, small_conversation: Any) -> None:

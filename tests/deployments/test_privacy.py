@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 import subprocess
 import sys
@@ -15,28 +16,36 @@ from typing import Any
 
 import httpx
 import pytest
+from websockets.asyncio.client import connect
 
 from deployments import erasing
 from deployments.client import Session, add_voice, open_session
+from deployments.protocol import Hello
+from pipeline.api_keys import ApiKeys
 from pipeline.consent import CURRENT
+from pipeline.store import connect as redis_at
 from pipeline.timeline import SAMPLE_RATE
 from tests.deployments.test_speakers import alone
 from tests.service import ROOT, Service, record
 from tests.talkers import LOW
 from tests.uploads import SAID, Uploaded, sound_of, upload, wav_of
 
-NEVER_EXPIRE = set(re.findall(r"^\| `([^`]+)` \|.*\| never:", (ROOT / "PRIVACY.md").read_text(), re.MULTILINE))
+DOCUMENT = (ROOT / "PRIVACY.md").read_text()
+KEPT = DOCUMENT[: DOCUMENT.index("## What you may use it for")]
+NEVER_EXPIRE = set(re.findall(r"^\| `([^`]+)` \|.*\| never\b", KEPT, re.MULTILINE))
+NAMED = set(re.findall(r"`(?:tonetrack:)?([^`]+)`", KEPT))
 LONGEST = 32 * 86_400 + 60  # s that anything is kept: what waits 30 days to be heard, a day from then, and a day more
 
 
 @dataclass(frozen=True)
 class Kept:
-    """A conversation, a recording with its sound, and a voice, as a service has them."""
+    """A conversation, a recording with its sound, a voice and an API key's id, as a service has them."""
 
     service: Service
     session: Session
     recording: Uploaded
     voice: str
+    api_key: str
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +54,11 @@ def kept(service: Service, small_conversation: Any, tmp_path_factory: pytest.Tem
         sound = small_conversation[0][: 8 * SAMPLE_RATE]
         voice = await add_voice(service.api, alone(tmp_path_factory.mktemp("voice"), LOW, 12), "Anna")
         voices = [{"id": voice["id"], "key": voice["key"]}]
-        session = await open_session(service.api, "research", "a talk", remark="a test", voices=voices)
+        redis = redis_at(redis_url(service))
+        made = await ApiKeys(redis).create("a clinic")
+        await redis.aclose()
+        known = {"voices": voices, "api_key": made.secret}
+        session = await open_session(service.api, "research", "a talk", remark="a test", **known)
         await record(service.api, sound, pace=0, session=session)
         said = SAID | {"keep_audio": "true", "remark": "a test", "webhook": "https://receiver.invalid/hook"}
         recording = await upload(service.api, wav_of(sound), idempotency=f"a recording of {time.time()}", said=said)
@@ -53,12 +66,17 @@ def kept(service: Service, small_conversation: Any, tmp_path_factory: pytest.Tem
         await session.get()
         async with as_recorder(session) as http:
             assert (await http.patch("/speakers/1", json={"name": "Anna"})).status_code == 200
-        return Kept(service, session, recording, voice["id"])
+        return Kept(service, session, recording, voice["id"], made.record.id)
 
     kept = asyncio.run(heard())
     yield kept
     with service.redis() as redis:
-        redis.delete(f"tonetrack:voice:{{{kept.voice}}}")
+        redis.delete(f"tonetrack:voice:{{{kept.voice}}}", f"tonetrack:api-key:{kept.api_key}")
+        redis.srem("tonetrack:api-keys", kept.api_key)
+
+
+def redis_url(service: Service) -> str:
+    return f"unix://{service.redis().connection_pool.connection_kwargs['path']}"
 
 
 def as_recorder(session: Session, key: str | None = None) -> httpx.AsyncClient:
@@ -117,6 +135,28 @@ async def test_everything_has_an_end(kept: Kept) -> None:
         erased_at = {path.name: redis.zscore("tonetrack:jobs:blobs", path.name[:16]) for path in mine.parent.iterdir()}
     assert 0 < erased_at[mine.name] - time.time() <= 86_400, "its sound was to be kept"
     assert None not in erased_at.values(), "somebody will erase every file"
+
+
+def kind_of(key: str) -> str:
+    """What PRIVACY.md calls a key: the last part of a session's, which is in braces, and the first of any other."""
+    first, _, rest = key.removeprefix("tonetrack:").partition(":")
+    return (rest or "the session's hash") if first.startswith("{") else first
+
+
+async def test_every_kind_of_key_is_named(kept: Kept) -> None:
+    """While somebody records, too: addresses were kept that the document did not know of."""
+    live = await open_session(kept.service.api, "research")
+    async with connect(live.socket) as line:
+        await line.send(Hello(key=live.recorder_key).model_dump_json(exclude_none=True))
+        assert json.loads(await line.recv())["type"] == "welcome"
+        keys = set(lasting(kept.service))
+    kinds = {kind_of(key) for key in keys if not any(fnmatch(key, named) for named in NEVER_EXPIRE)}
+    assert {"the session's hash", "voice", "quota", "places", "place", "looks"} <= kinds
+    assert kinds - NAMED - {"the session's hash"} == set()
+    named = {kind_of(key) for key in mentions(kept.service, kept.api_key) if key.startswith("tonetrack:")}
+    assert named - {"quota", "places", "place"} == {"api-key", "api-keys", "the session's hash"}
+    assert "the id of the API key" in KEPT
+    await live.erase()
 
 
 async def test_the_record_says_why_and_what_was_agreed_to(kept: Kept) -> None:
@@ -187,12 +227,11 @@ async def test_an_operator_erases_with_redis_alone(kept: Kept, small_conversatio
     said = SAID | {"keep_audio": "true"}
     recording = await upload(service.api, wav_of(sound), said=said)
     await recording.heard()
-    redis_url = f"unix://{service.redis().connection_pool.connection_kwargs['path']}"
     logs = next(re.finditer(r"--logs[-_]dir=(\S+)", " ".join(service.processes().values())))[1]
 
     def erase(identity: str, **settings: str) -> tuple[int, str]:
         command = [sys.executable, "-m", "deployments.cli", "erase", identity, "--logs", logs]
-        variables = {"PATH": "/usr/bin:/bin", "HOME": tempfile.gettempdir(), "TONETRACK_REDIS_URL": redis_url}
+        variables = {"PATH": "/usr/bin:/bin", "HOME": tempfile.gettempdir(), "TONETRACK_REDIS_URL": redis_url(service)}
         ran = subprocess.run(command, cwd=ROOT, env=variables | settings, capture_output=True, text=True, timeout=120)
         assert "Traceback" not in ran.stderr
         return ran.returncode, " ".join(ran.stderr.split())
@@ -205,5 +244,6 @@ async def test_an_operator_erases_with_redis_alone(kept: Kept, small_conversatio
     for identity in (session.id, recording.id):
         status, said_of_it = erase(identity, TONETRACK_BLOBS=str(place.parent))
         assert status == 0, said_of_it
-        assert f"Nothing is left of {identity}." in said_of_it
+        assert f"Nothing is left of {identity} in Redis" in said_of_it
+        assert "stays in the memory" in said_of_it, "nobody tells the process that hears it"
         assert mentions(service, identity) == []

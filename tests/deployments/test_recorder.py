@@ -19,9 +19,13 @@ import httpx
 import numpy as np
 import pytest
 from rich.console import Console
+from typer.testing import CliRunner
 
+from deployments import cli, client
 from deployments.recorder import _watch, describe_lags
-from pipeline.events import Event, Warned
+from pipeline.events import Event, HopHeard, SpeakerNamed, TurnUpdated, Warned
+from pipeline.timeline import Turn
+from tests.deployments.test_hostile_names import TEXTS
 from tests.service import ROOT, Service
 from tests.talkers import write_wav
 
@@ -145,6 +149,36 @@ async def test_each_kind_of_warning_is_shown_once() -> None:
     said: Any = console.file
     lines = [line.strip() for line in said.getvalue().splitlines()]
     assert [line for line in lines if line.endswith(".")] == ["No [bold]quota.", "A halt."]
+
+
+@pytest.mark.parametrize("name", TEXTS)
+async def test_a_name_is_text_in_the_table_of_speakers(name: str) -> None:
+    """Square brackets were markup: one name ended the recording with an error, another became a link."""
+
+    async def events() -> AsyncIterator[tuple[str, Event]]:
+        for event in (
+            TurnUpdated(turn=Turn(id=1, speaker=1, start=0, end=1)),
+            SpeakerNamed(speaker=1, name=name),
+            HopHeard(heard_until=1, speech=True, arrived_at=1, published_at=2),
+        ):
+            yield "0-1", event
+
+    session: Any = SimpleNamespace(events=events)
+    console = Console(file=io.StringIO(), width=120)
+    assert await _watch(session, console) == [1]
+    said: Any = console.file
+    assert name in said.getvalue()
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_a_name_is_text_where_a_voice_is_enrolled(name: str, wav: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def add_voice(*_: object) -> dict[str, Any]:
+        return {"id": "voice", "key": "key", "name": name, "seconds": 11.5}
+
+    monkeypatch.setattr(client, "add_voice", add_voice)
+    ran = CliRunner().invoke(cli.app, ["voices", "add", str(wav), "--name", name.lstrip("-"), "--consent"])
+    assert ran.exit_code == 0, ran.output
+    assert f"{name} is enrolled from 11.5 s of speech." in ran.output
 
 
 def test_percentiles_are_those_of_the_hops() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +78,23 @@ async def test_a_trail_has_an_end(store: SessionStore, session: NewSession, cloc
     found = await store.looks.of(session.id)
     assert len(found) == MOST
     assert found[0].until == pytest.approx(clock.now - GAP - 1, abs=0.001), "the newest are kept"
+
+
+async def test_who_looks_often_does_not_hide_who_looked(store: SessionStore, session: NewSession, clock: Clock) -> None:
+    """A thousand looks at the page pushed out the one time that somebody took the sound along."""
+    began = clock.now
+    await store.looks.note(session.id, Role.VIEWER, "audio")
+    await store.looks.note(session.id, Role.RECORDER, "page")
+    for _ in range(MOST + 5):
+        await store.looks.note(session.id, Role.VIEWER, "page")
+        clock.now += GAP + 1
+    found = await store.looks.of(session.id)
+    assert len(found) == MOST
+    oldest = [(look.who, look.what) for look in found if look.since == pytest.approx(began, abs=0.001)]
+    assert sorted(oldest) == [("recorder", "page"), ("viewer", "audio"), ("viewer", "page")]
+    since = [look.since for look in found if (look.who, look.what) == ("viewer", "page")]
+    gaps = {round(newer - older) for newer, older in pairwise(since[:-1])}
+    assert gaps == {GAP + 1}, "and the newest, none of which is missing"
 
 
 async def test_it_lives_as_long_as_the_session(store: SessionStore, session: NewSession) -> None:

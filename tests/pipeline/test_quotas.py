@@ -61,6 +61,15 @@ async def test_so_many_places_at_once(replicas: tuple[Quotas, Quotas]) -> None:
     assert await here.hold("anna", "s3", 2, 60)
 
 
+async def test_what_is_erased_has_no_place_whoever_held_it(replicas: tuple[Quotas, Quotas]) -> None:
+    here, there = replicas
+    assert await here.hold("anna", "s1", 1, 60)
+    await there.forget("s1")
+    await there.forget("nobody")
+    assert await here._redis.keys("*") == []
+    assert await here.hold("anna", "s2", 1, 60)
+
+
 async def test_the_place_of_who_gives_no_sign_of_life_is_free_again(replicas: tuple[Quotas, Quotas]) -> None:
     quotas, _ = replicas
     assert await quotas.hold("anna", "s1", 1, 0.05)

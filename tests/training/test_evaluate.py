@@ -232,3 +232,10 @@ def test_an_evaluation_is_told_as_json_and_as_tables() -> None:
         f"{heard.uar.low:.3f}-{heard.uar.high:.3f}".replace("0.", "."),
     ):
         assert words in told
+
+
+def test_a_speaker_is_called_what_a_file_calls_them() -> None:
+    evaluation = evaluate(answers(), FOLDS, SEXES, 1, 0.7)
+    console = Console(file=io.StringIO(), width=80)
+    replace(evaluation, by_speaker={"[/b]": dict.fromkeys(MODES, 0.5)}).show(console)
+    assert "[/b]" in console.file.getvalue()

@@ -231,6 +231,12 @@ def test_a_table_fits_80_columns_uncut() -> None:
     assert sum(line.count("(-1.2..0.5)") for line in lines) == len(VIEWS)
 
 
+def test_a_set_is_called_what_its_folder_is() -> None:
+    rates = dict.fromkeys(FIGURES, Rate(0.153, 0.1526, 0.234))
+    lines = shown(SetEvaluation("[/b]", "", 120.0, 60.0, 0.0, dict.fromkeys(VIEWS, rates), []), 80)
+    assert any("[/b]: " in line for line in lines)
+
+
 def test_one_conversation_is_called_one_and_has_no_intervals(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "first.wav").symlink_to(folder / "first.wav")
     (tmp_path / "reference.rttm").symlink_to(folder / "reference.rttm")
