@@ -7,65 +7,17 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
 from tests.benchmarks import __main__ as command
 from tests.benchmarks import capacity, card, plain
+from tests.benchmarks.examples import figures
 from tests.benchmarks.plots import page
-from tests.benchmarks.readme import AIMS, aims, markdown
 from tests.benchmarks.tables import Table, percent, seconds
 from tests.service import ROOT, Pcm
 from tests.talkers import Said
-
-
-def figures() -> dict[str, Any]:
-    """A run on which everything but the efficiency is as it should be, and no recording of an hour was heard."""
-    heard = {"p50": 0.1, "p95": 0.4, "p99": 0.5, "count": 900, "every": 0.5, "kept_up": 1.0}
-    taken = {"cpu": {"diariser": 0.02, "Redis": 0.01}, "memory": {"diariser": 400.0}, "redis_mb": 20.0, "cores": 1.44}
-    levels = [
-        {"asked": streams, "streams": streams, "carried": streams < 56, **heard, **taken} for streams in (8, 48, 56)
-    ]
-    return {
-        "at": "2026-11-26T20:00:00+00:00",
-        "cores": 2,
-        "machine": "x86_64",
-        "quick": False,
-        "took": 1_080.0,
-        "start": {"ready_after": 12.0},
-        "latency": {"rows": [{"streams": 8, "joined": 8, "codec": "pcm16", **heard}], "browser": False},
-        "capacity": {
-            "rest": {"memory_gb": 2.2, "cpu": 0.05, "redis_mb": 1.0},
-            "rows": levels,
-            "most": 48,
-            "dropped": 0,
-            "each_further": {"memory_mb": 2.0, "cores": 0.03},
-            "refusal": {"came": 16, "running": 56, "let_in": 2, "refused": {"busy": 8, "503": 6}, **heard},
-        },
-        "efficiency": {"efficiency": 0.3},
-        "batch": {"long": {"minutes": 4, "seconds": 8.0}},
-    }
-
-
-def test_every_aim_stands_beside_its_figure() -> None:
-    told = {row[0]: row[1:] for row in aims(figures()).rows}
-    assert len(told) == len(AIMS)
-    assert told["48 live streams, arrival to event, p95"] == ("≤ 0.8 s", "0.40 s", "yes")
-    assert told["8 live streams, arrival to event, p95"] == ("≤ 0.5 s", "0.40 s", "yes")
-    assert told["CPU of all processes for a second of sound, 48 live streams"] == ("≤ 0.035 s", "0.0300 s", "yes")
-    assert told["efficiency: CPU of the models in a plain loop over that of the service"] == ("≥ 0.4", "0.30", "no")
-    assert told["60 minutes of recording, from upload to timeline"] == ("≤ 60 s", "not measured", "-")
-
-
-def test_the_readme_tells_of_the_parts_that_were_run_and_of_no_others() -> None:
-    known = {name: part for name, part in figures().items() if name not in {"efficiency", "batch"}}
-    text = markdown(known, command.PARTS.values())
-    assert text.startswith("`make bench` on 2 cores (x86_64), 2026-11-26, 18 minutes.")
-    assert "| 48 | 0.10 | 0.40 | 0.50 | 100.0 % | 0.50 | yes | 0.0300 | 400 | 20.0 |" in text
-    assert "Then 16 came to 56: 2 let in, refused 8 busy, 6 503; meanwhile p95 0.40 s" in text
-    assert "Batch" not in text
 
 
 def test_the_busiest_machine_is_the_last_that_was_not_full() -> None:
@@ -136,7 +88,8 @@ def test_help_names_every_part() -> None:
 
 def test_a_part_that_rests_on_others_is_not_run_without_them() -> None:
     assert [part.name for part in command.chosen({"batch", "latency"})] == ["latency", "batch"]
-    assert command.chosen(()) == list(command.PARTS.values())
+    assert command.chosen(()) == [part for name, part in command.PARTS.items() if name != "held"]
+    assert [part.name for part in command.chosen({"held"})] == ["held"]
     with pytest.raises(ValueError, match="paper rests on capacity and length"):
         command.chosen({"paper"})
 
