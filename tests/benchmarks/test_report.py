@@ -7,17 +7,34 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from tests.benchmarks import __main__ as command
-from tests.benchmarks import capacity, card, plain
-from tests.benchmarks.examples import figures
+from tests.benchmarks import capacity, card, plain, sides
+from tests.benchmarks.examples import HEARD, TAKEN, figures
 from tests.benchmarks.plots import page
 from tests.benchmarks.tables import Table, percent, seconds
 from tests.service import ROOT, Pcm
 from tests.talkers import Said
+
+
+def test_ways_that_heard_more_at_once_are_not_set_against_each_other() -> None:
+    row = {"joined": 24, "fragments": 1.0, **HEARD, **TAKEN}
+    known: dict[str, Any] = {
+        "streams": 24,
+        "rows": {"as shipped": row, "singly": row | {"cpu": {"all": 0.06}}, "together": row | {"every": 1.0}},
+        "fresh": {"seconds": 6.0, "cpu": 3.0, "memory_mb": 800.0},
+        "skipped": {},
+    }
+    ratios = {row[0]: row[6] for row in sides.tables(known)[0].rows}
+    assert ratios["singly"] == "2.00"
+    assert ratios["together"] == "-"
+    assert ratios["the brief's way: a process a fragment"] == "100"
+    known["rows"]["as shipped"] = row | {"every": 0.75}
+    assert [row[6] for row in sides.tables(known)[0].rows] == ["1.00", "-", "-", "-"]
 
 
 def test_the_busiest_machine_is_the_last_that_was_not_full() -> None:
