@@ -20,7 +20,7 @@ PAUSE_SECONDS: Final = 10.0
 DOWN_SECONDS: Final = 1.0  # what a supervisor takes to start Redis again
 JUMPS: Final = (60, -60)  # s ahead of the kernel's clock: forward by a minute, then back by two
 JUMP_SECONDS: Final = 4.0  # that a clock stays wrong
-BREAKS, BREAK_SECONDS = 20, 0.4
+BREAKS, BREAK_SECONDS = 20, 0.3
 
 
 @dataclass(frozen=True)
@@ -71,8 +71,10 @@ async def _restart_redis(scene: Scene) -> None:
 
 async def _pause_redis(scene: Scene) -> None:
     os.kill(scene.stage.store.pid, signal.SIGSTOP)
-    await asyncio.sleep(PAUSE_SECONDS)
-    os.kill(scene.stage.store.pid, signal.SIGCONT)
+    try:
+        await asyncio.sleep(PAUSE_SECONDS)
+    finally:
+        os.kill(scene.stage.store.pid, signal.SIGCONT)
 
 
 async def _fill_disk(scene: Scene) -> None:
@@ -85,16 +87,18 @@ async def _fill_disk(scene: Scene) -> None:
 
 
 async def _jump(scene: Scene) -> None:
-    for seconds in JUMPS:
-        scene.stage.clock.jump(seconds)
-        await asyncio.sleep(JUMP_SECONDS)
-        ahead = [(talk.events[-1].published_at or 0.0) - time.time() for talk in scene.talks]
-        assert any(abs(each - seconds) < abs(seconds) / 2 for each in ahead), "the service reads another clock"
-    scene.stage.clock.jump(0)
+    try:
+        for seconds in JUMPS:
+            scene.stage.clock.jump(seconds)
+            await asyncio.sleep(JUMP_SECONDS)
+            ahead = [(talk.events[-1].published_at or 0.0) - time.time() for talk in scene.talks]
+            assert any(abs(each - seconds) < abs(seconds) / 2 for each in ahead), "the service reads another clock"
+    finally:
+        scene.stage.clock.jump(0)
 
 
 async def _vanish(scene: Scene) -> None:
-    scene.begin(Talk(scene.script.half, vanishes=True))
+    scene.begin(Talk(scene.script.talks[0], vanishes=True))
 
 
 async def _hurry(scene: Scene) -> None:
@@ -106,10 +110,12 @@ async def _dawdle(scene: Scene) -> None:
 
 
 async def _reconnect(scene: Scene) -> None:
-    recorder = scene.talks[0].recorder
+    talk = scene.talks[0]
+    recorder = talk.recorder
     assert recorder
     for number in range(BREAKS):
         while len(recorder.breaks) <= number:
+            assert not talk.over, f"the talk was over after {number} of {BREAKS} breaks"
             recorder.interrupt()
             await asyncio.sleep(BREAK_SECONDS)
 
