@@ -113,14 +113,22 @@ def test_a_part_that_rests_on_others_is_not_run_without_them() -> None:
 
 @pytest.mark.long
 @pytest.mark.timeout(600)
-def test_one_part_runs_to_its_end(tmp_path: Path) -> None:
+def test_two_parts_run_to_their_end(tmp_path: Path) -> None:
     report = tmp_path / "figures.json"
-    asked = [sys.executable, "-m", "tests.benchmarks", "--quick", "--only", "latency", "--report", str(report)]
-    ran = subprocess.run(asked, cwd=ROOT, capture_output=True, text=True, check=False)
+    asked = [sys.executable, "-m", "tests.benchmarks", "--quick", "--only", "latency", "--only", "held"]
+    ran = subprocess.run([*asked, "--report", str(report)], cwd=ROOT, capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stdout + ran.stderr
-    rows = json.loads(report.read_text())["latency"]["rows"]
+    known = json.loads(report.read_text())
+    rows = known["latency"]["rows"]
     assert [(row["joined"], row["codec"]) for row in rows] == [(1, "pcm16"), (8, "pcm16"), (8, "webm")]
     assert all(0 < row["p50"] <= row["p95"] <= row["p99"] for row in rows)
+    (run,) = known["held"]["runs"]
+    assert [(row["asked"], row["streams"]) for row in run["levels"]] == [(2, 2), (4, 4)]
+    assert all(row["cpu"]["diariser"] > 0 and row["count"] >= 4 * row["streams"] for row in run["levels"])
+    assert (run["refusal"]["running"], run["refusal"]["came"], run["dropped"]) == (4, 2, 0)
+    assert run["ready_after"] > 0 < run["rest"]["memory_gb"]
     assert report.with_suffix(".html").stat().st_size > 100_000
     told = subprocess.run([*asked[:3], "--readme", str(report)], cwd=ROOT, capture_output=True, text=True, check=True)
     assert "| 8 webm |" in told.stdout
+    assert '`make bench ARGS="--only latency --only held"`' in told.stdout
+    assert "**Held for 4 s, run by run**" in told.stdout
