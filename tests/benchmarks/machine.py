@@ -34,11 +34,15 @@ def model_in(cpuinfo: str) -> str:
     return found[1] if found else platform.machine()
 
 
-def commit() -> str:
-    """The short name of what is checked out; empty where this is no clone."""
-    asked = ["git", "rev-parse", "--short", "HEAD"]
+def commit(clone: Path = ROOT) -> str:
+    """The short name of what is checked out, and whether files differ from it; empty where this is no clone."""
+
+    def git(*asked: str) -> str:
+        return subprocess.run(["git", *asked], cwd=clone, capture_output=True, text=True, check=True).stdout.strip()
+
     try:
-        return subprocess.run(asked, cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
+        changed = git("status", "--porcelain", "--untracked-files=no")
+        return git("rev-parse", "--short", "HEAD") + (" with changes" if changed else "")
     except (OSError, subprocess.CalledProcessError):
         return ""
 

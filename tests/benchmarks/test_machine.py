@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import platform
+import subprocess
+from pathlib import Path
 
-from tests.benchmarks.machine import here, model_in, where
+from tests.benchmarks.machine import commit, here, model_in, where
 
 
 def test_the_processor_is_called_by_its_name() -> None:
@@ -18,5 +20,20 @@ def test_a_report_says_which_machine_which_code_and_how_busy() -> None:
     assert told == f"{os.cpu_count()} cores (EPYC), 2026-11-27, commit 26f829a, load average 1.2, 2.0, 3.0 at the start"
 
 
-def test_where_there_is_no_clone_there_is_no_commit() -> None:
+def test_where_there_is_no_clone_there_is_no_commit(tmp_path: Path) -> None:
+    assert commit(tmp_path) == ""
     assert "commit" not in where(here() | {"commit": ""})
+
+
+def test_what_was_changed_since_a_commit_is_not_called_by_its_name(tmp_path: Path) -> None:
+    def git(*asked: str) -> str:
+        known = ["-c", "user.name=A", "-c", "user.email=a@example.org"]
+        return subprocess.run(["git", *known, *asked], cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+
+    git("init", "-q")
+    (tmp_path / "code").write_text("1")
+    git("add", "code")
+    git("commit", "-qm", "one")
+    assert commit(tmp_path) == git("rev-parse", "--short", "HEAD").strip()
+    (tmp_path / "code").write_text("2")
+    assert commit(tmp_path) == git("rev-parse", "--short", "HEAD").strip() + " with changes"
