@@ -14,7 +14,7 @@ import pytest
 
 from pipeline.events import SessionEnded
 from tests.chaos import play
-from tests.chaos.faults import Fault, Scene, _reconnect
+from tests.chaos.faults import FEWEST_BREAKS, Fault, Scene, _reconnect
 from tests.chaos.load import Said, Talk
 from tests.service import silence
 
@@ -144,13 +144,20 @@ def test_what_is_not_whole_again_fails_its_own_round_alone(monkeypatch: pytest.M
     assert kept == [1, 2]
 
 
-async def test_a_line_breaks_no_more_once_its_talk_is_over() -> None:
+async def reconnected(breaks: int) -> None:
     over = Talk(Said(silence(1.0), {}))
     over.events = [SessionEnded(heard_until=1.0)]
-    recorder: Any = SimpleNamespace(breaks=[1006], interrupt=lambda: None)
+    recorder: Any = SimpleNamespace(breaks=[1006] * breaks, interrupt=lambda: None)
     over.recorder = recorder
     anything: Any = None
-    scene = Scene(anything, anything, random.Random(1), [over], anything, anything)
-    with pytest.raises(AssertionError, match="the talk was over after 1 of 20 breaks"):
-        async with asyncio.timeout(2):
-            await _reconnect(scene)
+    async with asyncio.timeout(2):
+        await _reconnect(Scene(anything, anything, random.Random(1), [over], anything, anything))
+
+
+async def test_a_line_breaks_no_more_once_its_talk_is_over() -> None:
+    await reconnected(breaks=FEWEST_BREAKS)
+
+
+async def test_a_line_that_hardly_broke_has_shown_nothing() -> None:
+    with pytest.raises(AssertionError, match="the talk was over after 9 of 20 breaks"):
+        await reconnected(breaks=FEWEST_BREAKS - 1)
