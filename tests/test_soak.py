@@ -5,14 +5,19 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import AsyncIterator
 from dataclasses import asdict
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import httpx
 import pytest
 
+from pipeline.events import HopHeard
+from tests import soak
 from tests.benchmarks.examples import MACHINE
-from tests.service import ROOT
+from tests.service import ROOT, silence
 from tests.soak import Held, Look, compared, hops_until, lags_of, table, verdict
 
 
@@ -74,6 +79,40 @@ def test_an_event_that_skips_more_than_are_ever_heard_together_has_lost_some() -
 
 def test_a_last_hop_that_ends_where_the_one_before_it_did_is_none() -> None:
     assert len(lags_of([(0.5, 0.1), (1.0, 0.1), (1.0, 0.1)])) == hops_until(1.0) == 2
+
+
+async def test_hops_that_were_heard_together_are_not_missing_and_a_full_machine_is_asked_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Heard:
+        async def events(self) -> AsyncIterator[tuple[str, HopHeard]]:
+            for until in (1.0, 2.0):
+                yield "0-1", HopHeard(heard_until=until, speech=False, arrived_at=5.0, published_at=5.1)
+
+    class Recording:
+        def __init__(self, session: Heard) -> None:
+            pass
+
+        async def record(self, frames: AsyncIterator[bytes]) -> None:
+            pass
+
+    full = httpx.HTTPStatusError("full", request=httpx.Request("POST", "/"), response=httpx.Response(503))
+    answers: list[Heard | Exception] = [full, Heard()]
+
+    async def opened(*_: object) -> Heard:
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    monkeypatch.setattr(soak, "open_session", opened)
+    monkeypatch.setattr(soak, "Recorder", Recording)
+    monkeypatch.setattr(soak, "AGAIN_SECONDS", 0.0)
+    service: Any = SimpleNamespace(api="")
+    people = soak.Crowd(service, silence(0.5), seed=1)
+    await people._session(silence(2.5))
+    assert (people.refused, people.sessions, people.missing) == (1, 1, 1)
+    assert people.lags == pytest.approx([0.6, 0.1, 0.6, 0.1])
 
 
 def test_the_command_prints_a_report_and_starts_nothing(tmp_path: Path) -> None:
