@@ -45,11 +45,12 @@ audit: .venv/test.done
 evaluate: .venv/test.done
 	$(BIN)/tonetrack evaluate speakers $(ARGS)
 
-# How soon the service answers, what it carries and what that costs; ARGS=--quick takes less of it; ARGS=--help.
+# How soon the service answers, what it carries and what that costs; ARGS=--quick takes less of it; ARGS=--help. Whether
+# it carries that for two minutes, three times, takes 25 minutes more: ARGS="--only held --report build/held.json".
 bench: .venv/test.done
 	$(BIN)/python -m tests.benchmarks $(ARGS)
 
-# Sessions that come and go for an hour, to see whether anything grows; ARGS=--minutes=10 takes less.
+# Sessions that come and go for an hour, to see whether anything grows; ARGS=--minutes=10 takes less. Fails if it does.
 soak: .venv/test.done
 	$(BIN)/python -m tests.soak $(ARGS)
 

@@ -178,5 +178,6 @@ def assert_same(timeline: Any, undisturbed: Any) -> None:
     for mine, theirs in zip(timeline["readings"], undisturbed["readings"], strict=True):
         assert (mine["turn"], mine["label"]) == (theirs["turn"], theirs["label"])
         assert abs(mine["start"] - theirs["start"]) <= 0.5
+        assert abs(mine["end"] - theirs["end"]) <= 0.5
         assert np.abs(np.subtract(mine["probabilities"], theirs["probabilities"])).max() <= 0.01
     assert timeline["heard_until"] == undisturbed["heard_until"]

@@ -1,6 +1,7 @@
 """`make bench`: what ToneTrack carries, how soon it answers, what that costs, and beside what.
 
     .venv/bin/python -m tests.benchmarks --quick --report figures.json
+    .venv/bin/python -m tests.benchmarks --only held --report held.json
 
 Each part prints its tables. The figures go to a JSON file, and with the plots to a page of the same name that needs no
 network. Everything is measured in one run on one machine, so that ratios mean something.
@@ -10,24 +11,22 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import sys
 import tempfile
 import time
 from collections.abc import Collection, Iterable
-from datetime import UTC, datetime
 from pathlib import Path
 
 from rich.console import Console
 
-from tests.benchmarks import batch, capacity, card, efficiency, latency, length, paper, sides
+from tests.benchmarks import batch, capacity, card, efficiency, held, latency, length, paper, sides
 from tests.benchmarks.figures import Figures
+from tests.benchmarks.machine import here
 from tests.benchmarks.plots import Shown, page
 from tests.benchmarks.readme import aims, headline, markdown
 from tests.benchmarks.run import Part, Run
 
-MODULES = (latency, capacity, length, efficiency, batch, sides, card, paper)
+MODULES = (latency, capacity, held, length, efficiency, batch, sides, card, paper)
 PARTS: dict[str, Part] = {module.PART.name: module.PART for module in MODULES}
 REPORT = Path("build/benchmark.json")
 WIDTH = 120  # of what is printed where there is no terminal
@@ -35,12 +34,9 @@ WIDTH = 120  # of what is printed where there is no terminal
 
 def measure(parts: Iterable[Part], quick: bool, console: Console, report: Path) -> Figures:
     """The figures of some parts. Each is printed and kept as soon as it is there: no later failure takes it away."""
-    figures: Figures = {
-        "at": datetime.now(UTC).isoformat(),
-        "cores": os.cpu_count(),
-        "machine": platform.machine(),
-        "quick": quick,
-    }
+    parts = list(parts)
+    asked = " ".join(f"--only {part.name}" for part in parts) if parts != chosen(()) else ""
+    figures: Figures = {**here(), "quick": quick, "asked": asked}
     began = time.monotonic()
     with (
         tempfile.TemporaryDirectory() as folder,
@@ -66,8 +62,11 @@ def write_page(figures: Figures, html: Path) -> None:
 
 
 def chosen(only: Collection[str]) -> list[Part]:
-    """The parts that were named, in their order; all, where none was. Raises `ValueError` where one lacks another."""
-    parts = [part for name, part in PARTS.items() if not only or name in only]
+    """The parts that were named, in their order; where none was, all that need no asking for.
+
+    Raises `ValueError` where one lacks another.
+    """
+    parts = [part for name, part in PARTS.items() if name in only or not (only or part.asked)]
     for part in parts:
         if missing := set(part.needs) - {other.name for other in parts}:
             raise ValueError(f"{part.name} rests on {' and '.join(sorted(missing))}: name these with --only, too.")
@@ -85,7 +84,13 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("--quick", action="store_true", help="less of everything: at most 4 minutes in place of 20")
     options.add_argument("--only", choices=PARTS, action="append", metavar="PART", help="this part; may be repeated")
     options.add_argument("--report", type=Path, default=REPORT, metavar="FILE", help=f"figures as JSON ({REPORT})")
-    options.add_argument("--readme", type=Path, metavar="FILE", help="measure nothing; print a report as Markdown")
+    options.add_argument(
+        "--readme",
+        type=Path,
+        nargs="+",
+        metavar="FILE",
+        help="measure nothing; print reports as Markdown, as one: of the whole and of what was asked for besides",
+    )
     return options
 
 
@@ -94,7 +99,7 @@ def main() -> None:
     options_of = parser()
     options = options_of.parse_args()
     if options.readme:
-        print(markdown(json.loads(options.readme.read_text()), PARTS.values()))
+        print(markdown([json.loads(report.read_text()) for report in options.readme], PARTS.values()), end="")
         return
     try:
         parts = chosen(options.only or ())

@@ -15,8 +15,8 @@ from bokeh.plotting import figure as Plot
 
 from deployments.client import Session, open_session
 from pipeline.timeline import HOP_SECONDS
-from tests.benchmarks.crowd import Crowd, listen
-from tests.benchmarks.figures import Figures, carried, growth
+from tests.benchmarks.crowd import Crowd, listen, listen_to
+from tests.benchmarks.figures import Figures, carried, disturbed, growth
 from tests.benchmarks.plots import lines
 from tests.benchmarks.run import Part, Run
 from tests.benchmarks.tables import Table, percent, seconds
@@ -36,12 +36,12 @@ def measure(run: Run) -> Figures:
     """A machine at rest, then one crowd that grows."""
     run.say("capacity: at rest")
     service = run.service
-    asyncio.run(_warm(run))
+    asyncio.run(warm(run))
     rest = at_rest(service, run.either(REST, QUICK_REST)) | {"redis_mb": RedisUsage.of(service).dataset}
     return {"rest": rest, **asyncio.run(_grow(run))}
 
 
-async def _warm(run: Run) -> None:
+async def warm(run: Run) -> None:
     """What is only done the first time is no part of any figure."""
     crowd = Crowd(run.service, run.pcm)
     await crowd.join(2)
@@ -63,9 +63,14 @@ async def _grow(run: Run) -> Figures:
         rows.append({"asked": asked, **await _level(run, crowd)})
         if not carried(rows[-1]["p95"], rows[-1]["kept_up"], dropped=0):
             levels = gently(asked, levels)
-    refusal = await _beyond(run, crowd, excess) if crowd.refused else None
+    refusal = None
+    if crowd.refused:
+        run.say(f"capacity: {2 * EXCESS} more")
+        refusal = await beyond(crowd, excess, SECONDS)
     dropped = await crowd.leave()
     await crowd.erase()
+    if refusal:
+        refusal |= judged(refusal, rows[-1], dropped)
     for row in rows:
         row["carried"] = carried(row["p95"], row["kept_up"], dropped)
     return {"rows": rows, "refusal": refusal, "dropped": dropped, **summary(rows)}
@@ -80,13 +85,21 @@ def gently(streams: int, levels: Sequence[int]) -> list[int]:
     return list(range(streams + FURTHER, most + 1, FURTHER))
 
 
-async def _beyond(run: Run, crowd: Crowd, excess: Sequence[Session]) -> Row:
-    """Have more come than there is room for: half of them to sessions that were opened while there was room."""
-    run.say(f"capacity: {2 * EXCESS} more")
+async def beyond(crowd: Crowd, excess: Sequence[Session], listened: float) -> Row:
+    """Have more come than there is room for: half of them to sessions that were opened while there was room.
+
+    It is those who were there before that are listened to, for so many seconds.
+    """
     crowd.refused.clear()
-    running = len(crowd.streams)
-    let_in, heard = await asyncio.gather(crowd.join(2 * EXCESS, excess), listen(crowd, SECONDS))
-    return {"came": 2 * EXCESS, "running": running, "let_in": let_in, "refused": dict(crowd.refused), **heard}
+    there, came = list(crowd.streams), 2 * len(excess)
+    let_in, heard = await asyncio.gather(crowd.join(came, excess), listen_to(crowd, there, listened))
+    return {"came": came, "running": len(there), "let_in": let_in, "refused": dict(crowd.refused), **heard}
+
+
+def judged(refusal: Row, before: Row, dropped: int) -> Row:
+    """Whether those who were there noticed nothing, beside their last level, and why not, if so."""
+    wrong = disturbed(refusal, before, refusal["refused"], dropped)
+    return {"p95_before": before["p95"], "undisturbed": not wrong, "wrong": wrong}
 
 
 def summary(rows: Sequence[Row]) -> Figures:
@@ -141,7 +154,8 @@ def _levels(figures: Figures) -> Table:
         how = ", ".join(f"{number} {name}" for name, number in refusal["refused"].items())
         note += (
             f" Then {refusal['came']} came to {refusal['running']}: {refusal['let_in']} let in, refused {how};"
-            f" meanwhile p95 {refusal['p95']:.2f} s, {percent(refusal['kept_up'])} kept up."
+            f" meanwhile those who were there had p95 {refusal['p95']:.2f} s, before {refusal['p95_before']:.2f} s, and"
+            f" {percent(refusal['kept_up'])} kept up: {verdict(refusal)}."
         )
     columns = [
         "live streams",
@@ -181,6 +195,11 @@ def _processes(figures: Figures) -> Table:
         shown.add(kind, f"{1000 * cpu:.2f}", percent(cpu / whole), f"{row['memory'].get(kind, 0):.0f}")
     shown.add("all", f"{1000 * whole:.2f}", percent(1.0), f"{sum(row['memory'].values()):.0f}")
     return shown
+
+
+def verdict(refusal: Row) -> str:
+    """What came of those who were there, for people."""
+    return "undisturbed" if refusal["undisturbed"] else f"disturbed ({'; '.join(refusal['wrong'])})"
 
 
 def busiest(figures: Figures) -> Row:

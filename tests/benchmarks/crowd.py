@@ -120,12 +120,12 @@ class Crowd:
         slack = self._codec == "webm"  # an encoder's last hop may have no end
         return sum(max(0, len(stream.sent_at) - slack - told) for stream, told in zip(self.streams, heard, strict=True))
 
-    async def heard(self, until: float) -> tuple[list[Heard], list[float]]:
-        """Of the hops sent before a moment those that have been heard by now, and when the others were sent."""
-        told = await asyncio.to_thread(lambda: [self.hops(stream) for stream in self.streams])
+    async def heard(self, until: float, streams: Sequence[Stream]) -> tuple[list[Heard], list[float]]:
+        """Of the hops that some sent before a moment those that were heard by now, and when the others were sent."""
+        told = await asyncio.to_thread(lambda: [self.hops(stream) for stream in streams])
         unheard = [
             at
-            for stream, hops in zip(self.streams, told, strict=True)
+            for stream, hops in zip(streams, told, strict=True)
             for number, at in enumerate(stream.sent_at)
             if number not in hops and at < until
         ]
@@ -184,23 +184,41 @@ async def knock(session: Session, codec: Codec) -> str:
 async def listen(crowd: Crowd, seconds: float) -> Figures:
     """How a crowd that talks is heard over some seconds from now on, and what hearing takes.
 
-    Percentiles of the lag in seconds, how many hops they are of, every how many seconds something was heard, the share
-    that kept up, and by kind of process the seconds of CPU for each second of sound that was heard meanwhile, which is
-    less than was said where hearing is late.
+    Besides what `as_heard` tells, by kind of process the seconds of CPU for each second of sound that was heard
+    meanwhile, which is less than was said where hearing is late.
     """
     before, since = await asyncio.to_thread(Usage.of, crowd.service), time.time()
     await asyncio.sleep(seconds)
     after, until = await asyncio.to_thread(Usage.of, crowd.service), time.time()
     await asyncio.sleep(MOST_SECONDS)  # what was sent last has had its time
-    hops, unheard = await crowd.heard(until)
-    mine = [hop for hop in hops if hop.sent_at >= since]
-    waiting = [time.time() - at for at in unheard if at >= since]  # which have waited for so long, and still do
-    told = Percentiles.of([*(hop.lag for hop in mine), *waiting])
+    hops, unheard = await crowd.heard(until, crowd.streams)
     heard = HOP_SECONDS * sum(since <= hop.published_at < until for hop in hops)
     return {
-        **asdict(told),
-        "every": HOP_SECONDS * len(mine) / (sum(1 / hop.together for hop in mine) or 1.0),
-        "kept_up": kept_up(len(mine) + len(waiting), mine),
+        **as_heard(hops, unheard, since),
         "cpu": per_second(after.since(before), heard),
         "cores": sum(after.since(before).values()) / (after.at - before.at),
+    }
+
+
+async def listen_to(crowd: Crowd, streams: Sequence[Stream], seconds: float) -> Figures:
+    """How some of a crowd are heard over some seconds from now on, whoever else comes meanwhile."""
+    since = time.time()
+    await asyncio.sleep(seconds)
+    until = time.time()
+    await asyncio.sleep(MOST_SECONDS)
+    return as_heard(*await crowd.heard(until, streams), since)
+
+
+def as_heard(hops: Sequence[Heard], unheard: Sequence[float], since: float) -> Figures:
+    """What hops that were heard, and the moments at which others were sent, come to, from a moment in Unix time on.
+
+    Percentiles of the lag in seconds, how many hops they are of, every how many seconds something was heard, and the
+    share that kept up.
+    """
+    mine = [hop for hop in hops if hop.sent_at >= since]
+    waiting = [time.time() - at for at in unheard if at >= since]  # which have waited for so long, and still do
+    return {
+        **asdict(Percentiles.of([*(hop.lag for hop in mine), *waiting])),
+        "every": HOP_SECONDS * len(mine) / (sum(1 / hop.together for hop in mine) or 1.0),
+        "kept_up": kept_up(len(mine) + len(waiting), mine),
     }

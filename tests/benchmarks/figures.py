@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -10,6 +10,9 @@ import numpy as np
 
 MOST_SECONDS: Final = 1.5  # from a hop's last sample to its event, before whoever talks has waited for too long
 LEAST_KEPT_UP: Final = 0.99  # share of hops that are heard in that time, below which a machine is called full
+
+MOST_DISTURBED: Final = 0.1  # s that p95 of those who talk may grow by while others come
+ORDERLY: Final = {"busy", "503"}  # how one may be refused: as a recorder comes, or as a session is opened
 
 Figures = dict[str, Any]
 
@@ -60,6 +63,17 @@ def kept_up(sent: int, heard: Iterable[Heard], most: float = MOST_SECONDS) -> fl
 def carried(p95: float, share: float, dropped: int) -> bool:
     """Whether a machine carries a load: few wait for long, hardly any for too long, and nothing was lost."""
     return p95 <= MOST_SECONDS and share >= LEAST_KEPT_UP and dropped == 0
+
+
+def disturbed(heard: Figures, before: Figures, refused: Collection[str], dropped: int) -> list[str]:
+    """What is wrong with how those who talked were heard while others came, and with how the others were refused."""
+    grown = heard["p95"] - before["p95"]
+    return [
+        *([f"{100 * heard['kept_up']:.1f} % kept up"] if heard["kept_up"] < LEAST_KEPT_UP else []),
+        *([f"{dropped} hops dropped"] if dropped else []),
+        *([f"p95 grew by {grown:.2f} s"] if grown > MOST_DISTURBED else []),
+        *(f"refused by {how}" for how in sorted(set(refused) - ORDERLY)),
+    ]
 
 
 def growth(amounts: Sequence[float], taken: Sequence[float]) -> float:

@@ -79,7 +79,7 @@ class Run:
 class Part:
     """One part of the benchmarks: it measures, and shows what was measured, here or from a file.
 
-    `needs`: the parts on whose figures it rests.
+    `needs`: the parts on whose figures it rests. `asked`: whether it runs only where somebody asks for it by name.
     """
 
     name: str
@@ -88,3 +88,4 @@ class Part:
     tables: Callable[[Figures], list[Table]]
     plots: Callable[[Figures], list[Plot]]
     needs: tuple[str, ...] = ()
+    asked: bool = False

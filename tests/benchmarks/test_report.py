@@ -13,59 +13,28 @@ import numpy as np
 import pytest
 
 from tests.benchmarks import __main__ as command
-from tests.benchmarks import capacity, card, plain
+from tests.benchmarks import capacity, card, plain, sides
+from tests.benchmarks.examples import HEARD, TAKEN, figures
 from tests.benchmarks.plots import page
-from tests.benchmarks.readme import AIMS, aims, markdown
 from tests.benchmarks.tables import Table, percent, seconds
 from tests.service import ROOT, Pcm
 from tests.talkers import Said
 
 
-def figures() -> dict[str, Any]:
-    """A run on which everything but the efficiency is as it should be, and no recording of an hour was heard."""
-    heard = {"p50": 0.1, "p95": 0.4, "p99": 0.5, "count": 900, "every": 0.5, "kept_up": 1.0}
-    taken = {"cpu": {"diariser": 0.02, "Redis": 0.01}, "memory": {"diariser": 400.0}, "redis_mb": 20.0, "cores": 1.44}
-    levels = [
-        {"asked": streams, "streams": streams, "carried": streams < 56, **heard, **taken} for streams in (8, 48, 56)
-    ]
-    return {
-        "at": "2026-11-26T20:00:00+00:00",
-        "cores": 2,
-        "machine": "x86_64",
-        "quick": False,
-        "took": 1_080.0,
-        "start": {"ready_after": 12.0},
-        "latency": {"rows": [{"streams": 8, "joined": 8, "codec": "pcm16", **heard}], "browser": False},
-        "capacity": {
-            "rest": {"memory_gb": 2.2, "cpu": 0.05, "redis_mb": 1.0},
-            "rows": levels,
-            "most": 48,
-            "dropped": 0,
-            "each_further": {"memory_mb": 2.0, "cores": 0.03},
-            "refusal": {"came": 16, "running": 56, "let_in": 2, "refused": {"busy": 8, "503": 6}, **heard},
-        },
-        "efficiency": {"efficiency": 0.3},
-        "batch": {"long": {"minutes": 4, "seconds": 8.0}},
+def test_ways_that_heard_more_at_once_are_not_set_against_each_other() -> None:
+    row = {"joined": 24, "fragments": 1.0, **HEARD, **TAKEN}
+    known: dict[str, Any] = {
+        "streams": 24,
+        "rows": {"as shipped": row, "singly": row | {"cpu": {"all": 0.06}}, "together": row | {"every": 1.0}},
+        "fresh": {"seconds": 6.0, "cpu": 3.0, "memory_mb": 800.0},
+        "skipped": {},
     }
-
-
-def test_every_aim_stands_beside_its_figure() -> None:
-    told = {row[0]: row[1:] for row in aims(figures()).rows}
-    assert len(told) == len(AIMS)
-    assert told["48 live streams, arrival to event, p95"] == ("≤ 0.8 s", "0.40 s", "yes")
-    assert told["8 live streams, arrival to event, p95"] == ("≤ 0.5 s", "0.40 s", "yes")
-    assert told["CPU of all processes for a second of sound, 48 live streams"] == ("≤ 0.035 s", "0.0300 s", "yes")
-    assert told["efficiency: CPU of the models in a plain loop over that of the service"] == ("≥ 0.4", "0.30", "no")
-    assert told["60 minutes of recording, from upload to timeline"] == ("≤ 60 s", "not measured", "-")
-
-
-def test_the_readme_tells_of_the_parts_that_were_run_and_of_no_others() -> None:
-    known = {name: part for name, part in figures().items() if name not in {"efficiency", "batch"}}
-    text = markdown(known, command.PARTS.values())
-    assert text.startswith("`make bench` on 2 cores (x86_64), 2026-11-26, 18 minutes.")
-    assert "| 48 | 0.10 | 0.40 | 0.50 | 100.0 % | 0.50 | yes | 0.0300 | 400 | 20.0 |" in text
-    assert "Then 16 came to 56: 2 let in, refused 8 busy, 6 503; meanwhile p95 0.40 s" in text
-    assert "Batch" not in text
+    ratios = {row[0]: row[6] for row in sides.tables(known)[0].rows}
+    assert ratios["singly"] == "2.00"
+    assert ratios["together"] == "-"
+    assert ratios["the brief's way: a process a fragment"] == "100"
+    known["rows"]["as shipped"] = row | {"every": 0.75}
+    assert [row[6] for row in sides.tables(known)[0].rows] == ["1.00", "-", "-", "-"]
 
 
 def test_the_busiest_machine_is_the_last_that_was_not_full() -> None:
@@ -136,21 +105,30 @@ def test_help_names_every_part() -> None:
 
 def test_a_part_that_rests_on_others_is_not_run_without_them() -> None:
     assert [part.name for part in command.chosen({"batch", "latency"})] == ["latency", "batch"]
-    assert command.chosen(()) == list(command.PARTS.values())
+    assert command.chosen(()) == [part for name, part in command.PARTS.items() if name != "held"]
+    assert [part.name for part in command.chosen({"held"})] == ["held"]
     with pytest.raises(ValueError, match="paper rests on capacity and length"):
         command.chosen({"paper"})
 
 
 @pytest.mark.long
 @pytest.mark.timeout(600)
-def test_one_part_runs_to_its_end(tmp_path: Path) -> None:
+def test_two_parts_run_to_their_end(tmp_path: Path) -> None:
     report = tmp_path / "figures.json"
-    asked = [sys.executable, "-m", "tests.benchmarks", "--quick", "--only", "latency", "--report", str(report)]
-    ran = subprocess.run(asked, cwd=ROOT, capture_output=True, text=True, check=False)
+    asked = [sys.executable, "-m", "tests.benchmarks", "--quick", "--only", "latency", "--only", "held"]
+    ran = subprocess.run([*asked, "--report", str(report)], cwd=ROOT, capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stdout + ran.stderr
-    rows = json.loads(report.read_text())["latency"]["rows"]
+    known = json.loads(report.read_text())
+    rows = known["latency"]["rows"]
     assert [(row["joined"], row["codec"]) for row in rows] == [(1, "pcm16"), (8, "pcm16"), (8, "webm")]
     assert all(0 < row["p50"] <= row["p95"] <= row["p99"] for row in rows)
+    (run,) = known["held"]["runs"]
+    assert [(row["asked"], row["streams"]) for row in run["levels"]] == [(2, 2), (4, 4)]
+    assert all(row["cpu"]["diariser"] > 0 and row["count"] >= 4 * row["streams"] for row in run["levels"])
+    assert (run["refusal"]["running"], run["refusal"]["came"], run["dropped"]) == (4, 2, 0)
+    assert run["ready_after"] > 0 < run["rest"]["memory_gb"]
     assert report.with_suffix(".html").stat().st_size > 100_000
     told = subprocess.run([*asked[:3], "--readme", str(report)], cwd=ROOT, capture_output=True, text=True, check=True)
     assert "| 8 webm |" in told.stdout
+    assert '`make bench ARGS="--only latency --only held"`' in told.stdout
+    assert "**Held for 4 s, run by run**" in told.stdout

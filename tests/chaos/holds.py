@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
+from itertools import pairwise
+from typing import Any, Final
 
 import numpy as np
 
@@ -13,6 +14,7 @@ from pipeline.timeline import HOP_SECONDS
 from tests.service import assert_same
 
 TOLD_AFTER = 6.0  # s of silence, of which a client must have been told
+TELLING: Final = {429, 503, 507}  # statuses that tell whoever uploads why, and to come again
 
 
 def hops_wrong(heard: Sequence[float], seconds: float) -> list[str]:
@@ -45,6 +47,36 @@ def telling_wrong(silence: float | None, told: Sequence[str]) -> list[str]:
     if told or (silence is not None and silence <= TOLD_AFTER):
         return []
     return [f"nobody was told of {'a silence without end' if silence is None else f'{silence:.1f} s of silence'}"]
+
+
+def longest_silence(since: float, heard_at: Sequence[float]) -> float:
+    """The longest that nothing was heard of a session from a moment on; `heard_at`: the moments at which it was."""
+    later = [since, *(at for at in heard_at if at > since)]
+    return max((after - before for before, after in pairwise(later)), default=0.0)
+
+
+def refused_wrong(statuses: Sequence[int]) -> list[str]:
+    """What is wrong with the statuses with which uploads were refused."""
+    return [
+        f"{times} uploads were refused with status {status}, which tells nobody when to come again"
+        for status, times in sorted(Counter(statuses).items())
+        if status not in TELLING
+    ]
+
+
+def recovery_wrong(recovered: float | None, further: float | None, most: float) -> list[str]:
+    """Whether everything was back, and an upload got further, after that many seconds at most; None: it was not."""
+    return [
+        *([f"not everything was back after {most:g} s"] if recovered is None else []),
+        *([f"no upload got further in {most:g} s"] if further is None else []),
+    ]
+
+
+def arrived_wrong(arrived: float, acknowledged: float, sent: float) -> list[str]:
+    """What is wrong with how many seconds arrived of a client that went; what is in between may have arrived or not."""
+    if acknowledged <= arrived <= sent:
+        return []
+    return [f"{arrived:g} s are there, where {acknowledged:g} s were acknowledged and {sent:g} s sent"]
 
 
 def hops_of(events: Sequence[Event]) -> list[float]:

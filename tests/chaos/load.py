@@ -19,7 +19,15 @@ from deployments.recorder import FRAME, FRAME_SECONDS, paced, pcm_frames
 from pipeline import tasks
 from pipeline.events import Event
 from pipeline.timeline import SAMPLE_RATE
-from tests.chaos.holds import hops_of, hops_wrong, telling_wrong, timeline_wrong, turns_wrong
+from tests.chaos.holds import (
+    arrived_wrong,
+    hops_of,
+    hops_wrong,
+    longest_silence,
+    telling_wrong,
+    timeline_wrong,
+    turns_wrong,
+)
 from tests.service import Pcm, record
 from tests.talkers import HIGH, LOW, conversation, small_talk
 from tests.uploads import Json, Uploaded, send, taken_in, tiled, upload, wav_of
@@ -59,16 +67,17 @@ def spoken(seconds: float, seed: int) -> Pcm:
     return np.round(audio * 32_767).astype(np.int16)[: round((seconds + ODD_END) * SAMPLE_RATE)]
 
 
+async def undisturbed(api: str, pcm: Pcm) -> Said:
+    """What is heard of a conversation while nothing breaks."""
+    session, _, _ = await record(api, pcm)
+    return Said(pcm, await session.get())
+
+
 async def rehearse(api: str, seconds: float, conversations: int, seed: int) -> Script:
     """Have everything heard once without disturbance, in conversations of so many seconds."""
-
-    async def heard(pcm: Pcm) -> Said:
-        session, _, _ = await record(api, pcm)
-        return Said(pcm, await session.get())
-
     pcms = [spoken(seconds, seed + number) for number in range(conversations)]
-    half = pcms[0][: round(seconds / 2) * SAMPLE_RATE]  # whole hops: when the last is heard, everything has arrived
-    *talks, first_half = await asyncio.gather(*(heard(pcm) for pcm in (*pcms, half)))
+    half = pcms[0][: round(seconds / 2) * SAMPLE_RATE]
+    *talks, first_half = await asyncio.gather(*(undisturbed(api, pcm) for pcm in (*pcms, half)))
     wav = wav_of(tiled(pcms[0], UPLOAD_SECONDS))
     recording = await (await upload(api, wav)).heard()
     return Script(talks, first_half, wav, recording)
@@ -78,9 +87,10 @@ async def rehearse(api: str, seconds: float, conversations: int, seed: int) -> S
 class Talk:
     """A live session: one who records it, and one who watches.
 
-    `pace`: times real time. `vanishes`: the client goes when all is said, without a word. `sent`: seconds that the
-    recorder was given so far; `heard`: those of which the watcher knows that they are heard. `recovered`: seconds from
-    a fault until this session published again.
+    `pace`: times real time. `vanishes`: the client goes in the middle, without a word; what `said` is then is what had
+    arrived. `sent`: seconds that the recorder was given so far; `heard`: those of which the watcher knows that they are
+    heard, and `heard_at` the moments at which it got to know. `struck_at`: when a fault began. `recovered`: seconds
+    until this session published again, counted from then, or from the end of a fault that lasts.
     """
 
     said: Said
@@ -89,9 +99,13 @@ class Talk:
     events: list[Event] = field(default_factory=list)
     sent: float = 0.0
     heard: float = 0.0
+    heard_at: list[float] = field(default_factory=list)
+    struck_at: float | None = None
     recovered: float | None = None
     recorder: Recorder | None = None
     timeline: Json | None = None
+    lost: list[str] = field(default_factory=list)
+    _before: tuple[int, int] = (0, 0)  # events and breaks that there had been when the fault began
 
     async def run(self, api: str, after: float = 0.0) -> None:
         """From opening to the end, which begins after so many seconds."""
@@ -102,10 +116,11 @@ class Talk:
         recording = asyncio.create_task(self.recorder.record(pcm_frames(self._blocks())))
         try:
             if self.vanishes:
-                while self.heard < self.said.seconds:
-                    await asyncio.sleep(0.1)
+                while self.sent < self.said.seconds / 2:
+                    await asyncio.sleep(0.02)
+                acknowledged = (self.recorder._first or 0) * FRAME_SECONDS
+                self.recorder.interrupt()  # before it is ended, which would close the line in due form
                 await tasks.end(recording)
-                self.recorder.interrupt()
             else:
                 await recording
             await watching
@@ -114,6 +129,15 @@ class Talk:
         while self.timeline is None:
             with suppress(httpx.HTTPError):
                 self.timeline = await session.get()
+        if self.vanishes:
+            arrived = self.timeline["heard_until"]
+            self.lost = arrived_wrong(arrived, acknowledged, self.sent)
+            self.said = await undisturbed(api, self.said.pcm[: round(arrived * SAMPLE_RATE)])
+
+    def strike(self) -> None:
+        """A fault begins: what was told before is not about it."""
+        self.struck_at = time.monotonic()
+        self._before = len(self.events), len(self.recorder.breaks if self.recorder else ())
 
     async def recover(self, since: float) -> None:
         """Wait until it publishes what is said from now on; `since`: the moment from which that is counted."""
@@ -124,17 +148,30 @@ class Talk:
 
     @property
     def told(self) -> list[str]:
-        """What its client was told: warnings and close codes, each kind once."""
-        warnings = [event.code for event in self.events if event.type == "warning"]
-        breaks = [str(code) for code in (self.recorder.breaks if self.recorder else [])]
-        return sorted({*warnings, *breaks})
+        """What its client was told since a fault began: warnings and close codes, each kind once."""
+        events, breaks = self._before
+        warnings = [event.code for event in self.events[events:] if event.type == "warning"]
+        codes = [str(code) for code in (self.recorder.breaks[breaks:] if self.recorder else [])]
+        return sorted({*warnings, *codes})
 
-    def wrong(self, struck: bool) -> list[str]:
-        """All that does not hold. `struck`: whether something happened while it was being recorded."""
+    @property
+    def over(self) -> bool:
+        """Whether the session has ended, as far as the watcher knows."""
+        return bool(self.events) and self.events[-1].type == "session.ended"
+
+    @property
+    def silence(self) -> float | None:
+        """The longest that its client heard nothing since a fault began; None where it never heard anything again."""
+        if self.recovered is None or self.struck_at is None:
+            return None
+        return longest_silence(self.struck_at, self.heard_at)
+
+    def wrong(self) -> list[str]:
+        """All that does not hold."""
         if self.timeline is None:
             return ["the session did not come to its end"]
         wrong = hops_wrong(hops_of(self.events), self.said.seconds) + timeline_wrong(self.timeline, self.said.timeline)
-        return wrong + (telling_wrong(self.recovered, self.told) if struck else [])
+        return self.lost + wrong + (telling_wrong(self.silence, self.told) if self.struck_at is not None else [])
 
     async def _opened(self, api: str) -> Session:
         while True:
@@ -144,12 +181,14 @@ class Talk:
 
     async def _watch(self, session: Session) -> None:
         entry = "0"
-        while not (self.events and self.events[-1].type == "session.ended"):
+        while not self.over:
             with suppress(httpx.HTTPError):
                 async for told, event in session.events(entry):
                     entry = told  # where the next connection goes on, should this one break
                     self.events.append(event)
-                    self.heard = max(self.heard, event.heard_until)
+                    if event.heard_until > self.heard:
+                        self.heard = event.heard_until
+                        self.heard_at.append(time.monotonic())
             await asyncio.sleep(AGAIN_SECONDS)
 
     async def _blocks(self) -> AsyncIterator[Pcm]:
@@ -157,8 +196,6 @@ class Talk:
         async for block in paced((pcm[start : start + FRAME] for start in range(0, len(pcm), FRAME)), self.pace):
             self.sent += FRAME_SECONDS
             yield block
-        if self.vanishes:
-            await asyncio.Event().wait()
 
 
 @dataclass

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import platform
 import random
 import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from rich.table import Table
-
 from pipeline import tasks
+from tests.benchmarks.machine import here
 from tests.chaos.faults import Fault, Scene
+from tests.chaos.holds import TELLING, recovery_wrong, refused_wrong
 from tests.chaos.load import Script, Talk, Uploads, rehearse
 from tests.chaos.stage import Stage, stage
 
@@ -34,7 +31,7 @@ class Outcome:
     """What came of a fault. `recovered`: seconds until every session published again, or None where one did not.
 
     `uploads`: recordings heard meanwhile; `on`: seconds until the one under way got further. `told`: warnings and
-    close codes that recorders saw, and statuses of uploads that were refused.
+    close codes that recorders saw, and statuses that told uploads to come again.
     """
 
     fault: str
@@ -71,21 +68,26 @@ async def play(fault: Fault, on: Stage, script: Script, seconds: float, seed: in
         async with asyncio.timeout(MOST_SECONDS):
             while min(talk.heard for talk in talks) < at:
                 await asyncio.sleep(0.02)
+        for talk in talks:
+            talk.strike()
         since = time.monotonic()
-        await fault.strike(Scene(on, script, rng, talks, uploads, begin))
+        async with asyncio.timeout(MOST_SECONDS):
+            await fault.strike(Scene(on, script, rng, talks, uploads, begin))
         since = time.monotonic() if fault.lasts else since
         recovered, further = await _recovery(fault, on, talks, uploads, since)
+        wrong += recovery_wrong(recovered, further, MOST_SECONDS)
         uploads.enough = True
         async with asyncio.timeout(MOST_SECONDS):
             await asyncio.gather(*running, *(task for _, task in extra), uploading)
-    except (TimeoutError, AssertionError) as error:
+    except Exception as error:  # whatever it is, the other rounds stand
         wrong.append(f"it did not go on: {error!r}")
     finally:
         await tasks.end(*running, *(task for _, task in extra), uploading)
     for number, talk in enumerate((*talks, *(talk for talk, _ in extra))):
-        wrong += [f"session {number}: {what}" for what in talk.wrong(struck=talk in talks)]
-    told = sorted({what for talk in talks for what in talk.told} | {str(status) for status in uploads.refused})
-    return Outcome(fault.name, fault.what, fault.aim, recovered, further, uploads.done, told, wrong + uploads.wrong)
+        wrong += [f"session {number}: {what}" for what in talk.wrong()]
+    wrong += uploads.wrong + refused_wrong(uploads.refused)
+    told = {what for talk in talks for what in talk.told} | {str(it) for it in uploads.refused if it in TELLING}
+    return Outcome(fault.name, fault.what, fault.aim, recovered, further, uploads.done, sorted(told), wrong)
 
 
 async def _recovery(
@@ -108,9 +110,18 @@ async def _back(fault: Fault, on: Stage, since: float) -> float:
     return time.monotonic() - since
 
 
-def run(faults: Sequence[Fault], seconds: float, seed: int, say: Say) -> dict[str, Any]:
-    """Play all of these; returns the figures, with the machine that they are of. Raises `CannotPlay`."""
-    began, outcomes = time.monotonic(), []
+def run(
+    faults: Sequence[Fault],
+    seconds: float,
+    seed: int,
+    say: Say,
+    keep: Callable[[dict[str, Any]], None] = lambda figures: None,
+) -> dict[str, Any]:
+    """Play all of these; returns the figures, with the machine that they are of. Raises `CannotPlay`.
+
+    `keep` gets the figures after each round: no later failure takes them away.
+    """
+    began, figures = time.monotonic(), {**here(), "seed": seed, "outcomes": []}
     with tempfile.TemporaryDirectory(prefix="tonetrack-chaos-") as folder, stage(Path(folder)) as on:
 
         async def play_all() -> None:
@@ -118,43 +129,21 @@ def run(faults: Sequence[Fault], seconds: float, seed: int, say: Say) -> dict[st
             script = await rehearse(on.service.api, seconds, CONVERSATIONS, seed)
             for fault in faults:
                 say(fault.what)
-                await on.settle()
-                outcomes.append(await play(fault, on, script, seconds, seed))
-                for what in outcomes[-1].wrong:
+                outcome = await _round(fault, on, script, seconds, seed)
+                for what in outcome.wrong:
                     say(f"  {what}")
+                figures["outcomes"].append(asdict(outcome))
+                figures["took"] = round(time.monotonic() - began)
+                keep(figures)
 
         asyncio.run(play_all())
-    return {
-        "machine": f"{os.cpu_count()} cores ({platform.machine()})",
-        "at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "load": [round(load, 1) for load in os.getloadavg()],
-        "seed": seed,
-        "took": round(time.monotonic() - began),
-        "outcomes": [asdict(outcome) for outcome in outcomes],
-    }
+    return figures
 
 
-def table(figures: dict[str, Any]) -> Table:
-    """The figures, for people."""
-    title = f"{SESSIONS} live sessions and uploads on {figures['machine']}, {figures['at'][:10]}"
-    caption = f"load average {', '.join(map(str, figures['load']))}; seed {figures['seed']}; {figures['took']} s in all"
-    shown = Table("what happened", title=title, caption=caption)
-    for name in ("back after, s", "aim, s", "upload on after, s", "uploads"):
-        shown.add_column(name, justify="right")
-    shown.add_column("told")
-    shown.add_column("wrong")
-    for outcome in (Outcome(**outcome) for outcome in figures["outcomes"]):
-        shown.add_row(
-            outcome.what,
-            _seconds(outcome.recovered, "green" if outcome.in_time else "yellow"),
-            f"{outcome.aim:g}",
-            _seconds(outcome.on),
-            str(outcome.uploads),
-            ", ".join(outcome.told),
-            f"[red]{len(outcome.wrong)}[/]" if outcome.wrong else "nothing",
-        )
-    return shown
-
-
-def _seconds(seconds: float | None, style: str = "default") -> str:
-    return "[red]never[/]" if seconds is None else f"[{style}]{seconds:.1f}[/]"
+async def _round(fault: Fault, on: Stage, script: Script, seconds: float, seed: int) -> Outcome:
+    """One round, once what the last one broke is whole again."""
+    try:
+        await on.settle()
+    except AssertionError as error:
+        return Outcome(fault.name, fault.what, fault.aim, None, None, 0, [], [str(error)])
+    return await play(fault, on, script, seconds, seed)

@@ -7,7 +7,17 @@ from typing import Any
 
 import pytest
 
-from tests.chaos.holds import TOLD_AFTER, hops_wrong, telling_wrong, timeline_wrong, turns_wrong
+from tests.chaos.holds import (
+    TOLD_AFTER,
+    arrived_wrong,
+    hops_wrong,
+    longest_silence,
+    recovery_wrong,
+    refused_wrong,
+    telling_wrong,
+    timeline_wrong,
+    turns_wrong,
+)
 
 WHOLE = [0.5, 1.0, 1.5, 1.8]
 TURN = {"id": 1, "speaker": 1, "start": 0.2, "end": 1.4}
@@ -44,6 +54,7 @@ def test_the_last_hop_ends_with_the_sound() -> None:
         lambda timeline: timeline["turns"][0].update(end=2.0),
         lambda timeline: timeline["readings"][0].update(label="sad"),
         lambda timeline: timeline["readings"][0].update(probabilities=[0.58, 0.42]),
+        lambda timeline: timeline["readings"][0].update(end=2.0),
         lambda timeline: timeline["readings"].clear(),
         lambda timeline: timeline.update(heard_until=1.5),
         lambda timeline: timeline.update(ended=False),
@@ -68,6 +79,36 @@ def test_a_timeline_is_that_of_an_undisturbed_run(change: Any) -> None:
 )
 def test_whoever_waits_for_long_is_told(silence: float | None, told: list[str], wrong: int) -> None:
     assert len(telling_wrong(silence, told)) == wrong
+
+
+@pytest.mark.parametrize(
+    ("heard_at", "silence"),
+    [
+        ([8.0, 9.5, 10.0, 17.0, 17.5], 7.0),
+        ([9.5, 16.5, 17.0], 6.5),  # from the moment on, not from what was heard before it
+        ([9.5], 0.0),
+    ],
+)
+def test_silence_during_a_fault_is_silence(heard_at: list[float], silence: float) -> None:
+    assert longest_silence(10.0, heard_at) == silence
+
+
+def test_only_a_status_that_says_come_again_tells_whoever_uploads() -> None:
+    assert refused_wrong([503, 429, 507, 503]) == []
+    assert refused_wrong([503, 500, 500]) == [
+        "2 uploads were refused with status 500, which tells nobody when to come again"
+    ]
+
+
+def test_what_never_comes_back_is_wrong() -> None:
+    assert recovery_wrong(89.0, 3.0, 90.0) == []
+    assert recovery_wrong(None, 3.0, 90.0) == ["not everything was back after 90 s"]
+    assert recovery_wrong(0.5, None, 90.0) == ["no upload got further in 90 s"]
+
+
+@pytest.mark.parametrize(("arrived", "right"), [(4.5, True), (5.0, True), (5.5, True), (4.0, False), (6.0, False)])
+def test_what_was_acknowledged_of_a_client_that_went_has_arrived(arrived: float, right: bool) -> None:
+    assert (arrived_wrong(arrived, acknowledged=4.5, sent=5.5) == []) is right
 
 
 @pytest.mark.parametrize(
