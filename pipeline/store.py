@@ -90,7 +90,7 @@ class SessionStore(Published):
         self.sound_ms = self.retention_ms if sound_retention is None else round(min(sound_retention, retention) * 1000)
         self._append, self._claim, self._save, self._stop, self._renew = (
             redis.register_script((SCRIPTS / f"{name}.lua").read_text())
-            for name in ("append", "claim", "snapshot", "stop", "viewer_key")
+            for name in ("append", "claim", "snapshot", "stop", "renew_key")
         )
 
     async def check(self) -> None:
@@ -182,8 +182,21 @@ class SessionStore(Published):
 
     async def renew_viewer_key(self, session: str) -> str:
         """Another viewer key; the one before opens nothing any more, of an upload either. Raises `UnknownSession`."""
+        return await self._renewed(session, Role.VIEWER)
+
+    async def renew_recorder_key(self, session: str) -> str:
+        """Another recorder key; whoever records with the one before is cut off.
+
+        Raises `UnknownSession`, and `ValueError` for an upload, whose owner's key may open others as well.
+        """
+        return await self._renewed(session, Role.RECORDER)
+
+    async def _renewed(self, session: str, role: Role) -> str:
         key = new_key()
-        if not await self._renew(keys=[_key(session), _key(session, "job")], args=[digest(key)]):
+        found = await self._renew(keys=[_key(session), _key(session, "job")], args=[role, digest(key)])
+        if found < 0:
+            raise ValueError("This was uploaded: its owner's key may open other recordings, too, and stays.")
+        if not found:
             raise UnknownSession(session)
         return key
 

@@ -92,7 +92,8 @@ def websocket_origins(settings: PageSettings) -> list[str]:
     """Pages that may open the document's WebSocket: this one, by every name that it may be reached under."""
     if settings.host in ("127.0.0.1", "localhost"):
         return [f"{name}:{settings.ui_port}" for name in ("127.0.0.1", "localhost")]
-    # Behind an address for everyone the name is not known; each document's token still guards its socket.
+    # Behind an address for everyone the name is not known. A foreign page that opens a document has no key to show it
+    # anything with, and no cookie opens one.
     return ["*"]
 
 

@@ -47,6 +47,12 @@ class ViewerKey(BaseModel):
     viewer_key: str = Field(description="may look; what was given out before opens nothing any more")
 
 
+class RecorderKey(BaseModel):
+    """A new recorder key, shown this once."""
+
+    recorder_key: str = Field(description="may record, correct, stop and erase; the one before opens nothing any more")
+
+
 class SessionTimeline(BaseModel):
     """A session and what has been heard in it, corrections applied. Times are seconds from the first sample."""
 
@@ -145,6 +151,19 @@ async def events(
 async def renew_viewer_key(session: str, context: TheContext) -> ViewerKey:
     """Another viewer key. With the one before nobody sees anything more; open streams and pages end within 5 s."""
     return ViewerKey(viewer_key=await context.store.renew_viewer_key(session))
+
+
+@router.post(
+    "/{session}/recorder-key",
+    dependencies=[AsRecorder],
+    responses=OF_ONE | {409: refusal("a recording that was uploaded: its key is its owner's")},
+)
+async def renew_recorder_key(session: str, context: TheContext) -> RecorderKey:
+    """Another recorder key, for one that has leaked. Whoever records with the one before is cut off (4409)."""
+    try:
+        return RecorderKey(recorder_key=await context.store.renew_recorder_key(session))
+    except ValueError as error:
+        raise HTTPException(409, str(error)) from error
 
 
 @router.delete("/{session}", dependencies=[AsRecorder], responses=OF_ONE)

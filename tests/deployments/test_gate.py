@@ -19,7 +19,7 @@ from deployments.gate import REVOKED, Gate
 from deployments.inbox import Inbox
 from deployments.ingress import build_api
 from deployments.origins import FOREIGN
-from deployments.protocol import Hello
+from deployments.protocol import Hello, pack_frame
 from deployments.sessions import open_store
 from deployments.settings import Settings
 from pipeline.api_keys import ApiKeys
@@ -39,7 +39,7 @@ async def enrolled(_audio: Any) -> tuple[Any, float, str]:
 def application(url: str, folder: Path, **settings: Any) -> FastAPI:
     """The API, whose diariser finds a voice in anything."""
     chosen = Settings(redis_url=url, blobs=str(folder), **settings)  # type: ignore[arg-type]
-    actor: Any = SimpleNamespace(actor=lambda _session: None, full=False, recorders=0)
+    actor: Any = SimpleNamespace(actor=lambda _: None, cadence=lambda _: 1, full=False, recorders=0)
     diariser: Any = SimpleNamespace(enrol=SimpleNamespace(remote=enrolled))
     inbox = Inbox(chosen)
     return build_api(Context(chosen, open_store(chosen), actor, diariser, inbox, Gate(chosen, inbox.redis)))
@@ -273,6 +273,26 @@ async def test_a_browser_shows_answers_to_pages_of_this_host_and_friends(
         ) as line:
             line.send_text(hello(session))
             assert (line.receive_json()["type"] == "welcome") is shown, "the WebSocket keeps the same rule"
+
+
+async def test_a_recorder_key_that_has_leaked_is_replaced(url: str, tmp_path: Path) -> None:
+    with TestClient(application(url, tmp_path), base_url="http://localhost:8000") as http:
+        session = http.post("/v1/sessions", json=ASKED).json()
+        place = f"/v1/sessions/{session['id']}/recorder-key"
+        of = {key: {"Authorization": f"Bearer {session[key]}"} for key in ("recorder_key", "viewer_key")}
+        assert http.post(place, headers=of["viewer_key"]).status_code == 403
+        with http.websocket_connect(session["audio"]) as line:
+            line.send_text(hello(session))
+            assert line.receive_json()["type"] == "welcome"
+            renewed = http.post(place, headers=of["recorder_key"]).json()["recorder_key"]
+            line.send_bytes(pack_frame(0, bytes(32)))
+            assert line.receive_json()["code"] == "taken_over"
+        with http.websocket_connect(session["audio"]) as line:
+            line.send_text(hello(session))
+            assert line.receive_json()["code"] == "wrong_key"
+        with http.websocket_connect(session["audio"]) as line:
+            line.send_text(hello(session | {"recorder_key": renewed}))
+            assert line.receive_json()["type"] == "welcome"
 
 
 @pytest.mark.parametrize("path", ["/v1/recordings", "/v1/voices", "/v1/sessions"])

@@ -89,6 +89,27 @@ async def test_a_replaced_viewer_key_opens_nothing(store: SessionStore, session:
     assert not await store.erase(session.id), "and nothing of it is back"
 
 
+async def test_a_replaced_recorder_key_cuts_off_who_records_with_it(
+    store: SessionStore, session: NewSession, url: str
+) -> None:
+    connection = (await store.claim(session.id, Codec.PCM16)).connection
+    key = await store.renew_recorder_key(session.id)
+    assert await store.role(session.id, session.recorder_key) is None
+    assert await store.role(session.id, key) is Role.RECORDER
+    assert await store.role(session.id, session.viewer_key) is Role.VIEWER
+    with pytest.raises(TakenOver):
+        await store.append(session.id, connection, Codec.PCM16, Frame(0, b"ab", 1.0))
+    again = await store.claim(session.id, Codec.PCM16)
+    assert await store.append(session.id, again.connection, Codec.PCM16, Frame(0, b"ab", 1.0))
+    with redis.Redis.from_url(url) as raw:
+        raw.hset(f"tonetrack:{{{session.id}}}:job", "state", "done")
+    with pytest.raises(ValueError, match="was uploaded"):
+        await store.renew_recorder_key(session.id)
+    await store.erase(session.id)
+    with pytest.raises(UnknownSession):
+        await store.renew_recorder_key(session.id)
+
+
 async def test_a_session_knows_the_api_key_that_opened_it(store: SessionStore, session: NewSession) -> None:
     asked = SessionRequest(purpose="research", consent=True)
     assert await store.opened_with((await store.create(asked, "0123456789ab")).id) == "0123456789ab"
