@@ -61,6 +61,7 @@ def redis_of(service: Service) -> str:
     return f"unix://{service.redis().connection_pool.connection_kwargs['path']}"
 
 
+@pytest.mark.slow
 def test_a_key_of_the_terminal_opens_the_service_until_it_is_revoked(service: Service, tmp_path: Any) -> None:
     wav = tmp_path / "silence.wav"
     wav.write_bytes(wav_of(silence(1)))

@@ -42,6 +42,7 @@ class Cluster:
         self.actors.set()
         self.asked = 0
         self.full = False
+        self.recorders = 0
 
     def status(self) -> Any:
         self.asked += 1

@@ -293,6 +293,7 @@ def test_it_opens_without_a_network(browser: Browser, tmp_path: Path, scheme: An
         page.wait_for_timeout(200)
 
 
+@pytest.mark.slow
 def test_from_close_a_long_recording_shows_its_turns(browser: Browser, tmp_path: Path) -> None:
     with opened(browser, tmp_path / "long.html", report(long_talk(1), "Long", FACTS)) as page:
         assert "ribbons-far" in dict(page.evaluate(INKED))
