@@ -68,6 +68,7 @@ class _Journal:
         self._claim = claim
         self.next_frame = claim.next_audio
         self._told: deque[asyncio.Future[int]] = deque()
+        self._stale = 0  # of them, that were asked before the recorder was slowed down
 
     async def add(self, number: int, pcm: bytes, arrived_at: float) -> int:
         frame = Frame(number, pcm, arrived_at, self._pool.cadence(self._session))
@@ -83,8 +84,12 @@ class _Journal:
 
     async def keep_pace(self) -> None:
         while self._told and (self._told[0].done() or len(self._told) > UNANSWERED):
-            if await self._told.popleft() > BACKLOG:
+            waiting = await self._told.popleft()
+            if self._stale:
+                self._stale -= 1
+            elif waiting > BACKLOG:
                 await asyncio.sleep(0.5)
+                self._stale = len(self._told)
 
     async def stop(self) -> float:
         await self._store.stop(self._session, self._claim.connection)

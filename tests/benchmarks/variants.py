@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deployments.cli import main
+from deployments.up import alone
 from pipeline import emotion, features, functionals
 from pipeline.emotion import BATCHES, EmotionModel
 from pipeline.fragments import LONGEST
@@ -133,6 +134,8 @@ def set_up() -> None:
 
 def _with_set_up() -> None:
     """Have the Ray that `tonetrack up` starts call `set_up` in its workers."""
+    os.environ.update(alone())  # before Ray is imported, which looks at it then
+
     import ray
 
     plain = ray.init
