@@ -126,7 +126,9 @@ async def looks(session: str, context: TheContext) -> WhoLooked:
 @router.get(
     "/{session}/events",
     response_class=StreamingResponse,
-    responses=OF_ONE | streamed("the models of pipeline/events.py"),
+    responses=OF_ONE
+    | streamed("the models of pipeline/events.py")
+    | {429: refusal("too many wrong keys from this address, or event streams on this session; see Retry-After")},
 )
 async def events(
     session: str,
