@@ -14,6 +14,7 @@ import httpx
 import numpy as np
 import pytest
 
+from deployments.analysis import quieten
 from deployments.analysis.files import CannotAnalyse, Outputs, Task, find, planned
 from deployments.recordings_client import NoServer, Recordings, Refused, idempotency_key
 from tests.service import ROOT, Service
@@ -262,3 +263,15 @@ def _read(answer: Any) -> Any:
 def test_a_task_may_be_shown_whatever_its_name(tmp_path: Path) -> None:
     name = os.fsdecode(b"b\xfcse\x1b[31m.wav")
     assert "\x1b" not in Task(str(tmp_path / name), "x").label
+
+
+def test_a_ray_of_its_own_is_nobody_elses_and_another_stays_as_it_is() -> None:
+    own: dict[str, str] = {}
+    quieten(own)
+    other: dict[str, str] = {"RAY_AUTH_MODE": "disabled"}
+    quieten(other, own_ray=False)
+    assert own["RAY_AUTH_MODE"] == "token"
+    assert len(own["RAY_AUTH_TOKEN"]) == 64
+    assert own["OMP_NUM_THREADS"] == other["OMP_NUM_THREADS"] == "1"
+    assert {name for name in other if name.startswith("RAY_")} == {"RAY_AUTH_MODE"}
+    assert other["RAY_AUTH_MODE"] == "disabled"

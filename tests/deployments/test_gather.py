@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Sequence
 from contextvars import ContextVar
+from types import SimpleNamespace
+from typing import Any
 
 from deployments.gather import Gatherer
+from deployments.lag import LATELY
+from deployments.sessions import SessionActor
 
 LONG = 10.0  # s of waiting for company, which a test that passes has not seen
 
@@ -113,3 +118,10 @@ async def test_a_call_belongs_to_none_of_those_it_is_made_for() -> None:
     whose.set("mine")
     ask: Gatherer[int, str] = Gatherer(call)
     assert await ask(1) == "nobody's"
+
+
+def test_an_actor_waits_for_those_who_talk_and_not_for_those_who_have_left() -> None:
+    now = time.monotonic()
+    heard_at = {"talks": now, "talks, too": now - LATELY / 2, "has left": now - 2 * LATELY}
+    actor: Any = SimpleNamespace(_live={name: SimpleNamespace(heard_at=at) for name, at in heard_at.items()})
+    assert SessionActor._crowd(actor) == 2

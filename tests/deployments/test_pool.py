@@ -147,3 +147,28 @@ async def test_what_an_actor_can_do_is_what_it_has_lately_said(fake: FakeRay, mo
     assert (now.cadence(session), now.cadence(other), now.full) == (4, 1, True)
     monkeypatch.setattr(pools, "LATELY", 0.0)
     assert (now.cadence(session), now.full) == (1, False), "which was long ago"
+
+
+async def test_a_frame_waits_for_those_who_record_here_and_for_nobody_else(
+    fake: FakeRay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pools, "COMPANY_SECONDS", 30.0)  # which would show
+    now = pool()
+    names = list(now._actors)
+    one, other = (f"session-{n}" for n in [n for n in range(99) if holder(f"session-{n}", names) == names[0]][:2])
+    calls: list[int] = []
+
+    async def hear(frames: list[Any]) -> tuple[list[int], Pace]:
+        calls.append(len(frames))
+        return [0] * len(frames), Pace()
+
+    fake.actors[NAMESPACE, names[0]].hear = SimpleNamespace(remote=hear)  # type: ignore[attr-defined]
+    async with asyncio.timeout(5):
+        now.recorders = 1
+        await now.hear(one, Frame(0, b"", 0.0))
+        now.recorders = 4  # two for each of two actors
+        first = now.hear(one, Frame(1, b"", 0.0))
+        await asyncio.sleep(0.05)
+        assert calls == [1]
+        await asyncio.gather(first, now.hear(other, Frame(0, b"", 0.0)))
+    assert calls == [1, 2]
