@@ -15,11 +15,11 @@ from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import linear_sum_assignment
 
 from pipeline.clustering import smoothed, unit_length, voices, weighed
 from pipeline.diarisation import Unit
 from pipeline.diarisation.tags import TaggedWord, turns_of
+from pipeline.matching import best_pairs
 from pipeline.session import Expected
 from pipeline.telling import speakers_told
 from pipeline.timeline import SAMPLE_RATE, Turn
@@ -322,8 +322,7 @@ class SpeakerMemory:
         for speaker, row in zip(known, rows[len(telling) :], strict=True):
             if speaker in told:  # who they are is known: no other cluster may be them
                 shared[np.arange(len(labels)) != row, before == speaker] = 0
-        pairs = zip(*linear_sum_assignment(-shared), strict=True)
-        names = {int(labels[r]): int(before[c]) for r, c in pairs if shared[r, c] > 0}
+        names = {int(labels[row]): int(before[column]) for row, column in best_pairs(shared)}
         for cluster in dict.fromkeys(clusters[: len(telling)].tolist()):
             if cluster not in names:
                 names[cluster] = self.free_number([*before, *names.values()])

@@ -25,10 +25,10 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import linear_sum_assignment
 
 from pipeline.alignment import SpeakerMemory
 from pipeline.diarisation import Diariser, DiariserState, Stretch
+from pipeline.matching import best_pairs
 from pipeline.session import Voice
 from pipeline.timeline import SAMPLE_RATE
 from pipeline.voiceprint import ENCODER, PROJECTION
@@ -91,12 +91,8 @@ def recognise(
     known = np.stack([_unit(voice.voiceprint) for voice in voices])
     alike = heard @ known.T
     # A pair below the threshold is worth nothing, or it could take a voice away from the speaker whose it is.
-    rows, columns = linear_sum_assignment(-np.where(alike >= threshold, alike, 0.0))
-    return {
-        speakers[row]: voices[column].name
-        for row, column in zip(rows, columns, strict=True)
-        if alike[row, column] >= threshold
-    }
+    pairs = best_pairs(np.where(alike >= threshold, alike, 0.0))
+    return {speakers[row]: voices[column].name for row, column in pairs}
 
 
 @cache

@@ -16,9 +16,8 @@ from typing import Final
 import numpy as np
 import scipy.fft
 from numpy.typing import NDArray
-from scipy.ndimage import median_filter
 
-from pipeline.mel import mel_bank
+from pipeline.mel import mel_bank, power_spectra
 from pipeline.timeline import SAMPLE_RATE
 
 Array = NDArray[np.float32]
@@ -44,9 +43,20 @@ COUNT: Final = 516  # functionals
 _FREQUENCIES: Final = scipy.fft.rfftfreq(FFT, 1 / SAMPLE_RATE)
 _TAPER: Final = np.hanning(WINDOW + 1)[:-1].astype(np.float32)
 _MEL: Final = mel_bank(FFT, MEL_BANDS, lowest=50.0)
-_KILOHERTZ: Final = (_FREQUENCIES / 1000).astype(np.float32)
-_GROUPS: Final = np.arange(0, len(_FREQUENCIES), 4)  # bins of 62.5 Hz, in which the roll-off is counted
+_BANDS: Final = ((1000, 5000), (50, 1000), (0, 500), (500, 1500))  # Hz; the alpha ratio's, and a closer pair
 _LAGS: Final = np.arange(round(SAMPLE_RATE / PITCH[1]), round(SAMPLE_RATE / PITCH[0]))
+
+
+def _within(low: float, high: float) -> slice:
+    return slice(int(np.searchsorted(_FREQUENCIES, low)), int(np.searchsorted(_FREQUENCIES, high)))
+
+
+def _sums() -> Array:
+    """What takes spectra to their first moment, in kHz, and to the power in `_BANDS`, at once: (bins, 5)."""
+    columns = [_FREQUENCIES / 1000] + [np.zeros(len(_FREQUENCIES)) for _ in _BANDS]
+    for column, band in zip(columns[1:], _BANDS, strict=True):
+        column[_within(*band)] = 1
+    return np.column_stack(columns).astype(np.float32)
 
 
 def _autocorrelation_of_taper() -> Array:
@@ -55,6 +65,7 @@ def _autocorrelation_of_taper() -> Array:
     return np.asarray((correlation / correlation[0])[_LAGS], np.float32)
 
 
+_SUMS: Final = _sums()
 _TAPER_CORRELATION: Final = _autocorrelation_of_taper()
 _SHORT_FIRST: Final = (1 - 5e-4 * _LAGS).astype(np.float32)  # of equal peaks the shortest lag: no octave errors
 
@@ -71,11 +82,7 @@ class Spectrogram:
         peak = float(np.abs(audio).max(initial=0.0))
         padded = np.pad(audio, WINDOW // 2).astype(np.float32, copy=False)
         frames = np.lib.stride_tricks.sliding_window_view(padded, WINDOW)[::HOP]
-        tapered = np.zeros((len(frames), FFT), np.float32)
-        np.multiply(frames, _TAPER / np.float32(peak or 1), out=tapered[:, :WINDOW])
-        parts = scipy.fft.rfft(tapered, axis=1, overwrite_x=True).view(np.float32)
-        np.square(parts, out=parts)
-        return cls(parts[:, 0::2] + parts[:, 1::2])
+        return cls(power_spectra(frames, _TAPER / np.float32(peak or 1), FFT))
 
     def __len__(self) -> int:
         return len(self.power)
@@ -96,6 +103,11 @@ class Spectrogram:
         """Which frames have a pitch: (frames,)."""
         return _enough((self.periodicity > PERIODIC) & (self.loudness > -VOICED_RANGE))
 
+    @cached_property
+    def semitones(self) -> Array:
+        """The pitch of voiced frames over 100 Hz, without what jumps for a frame or two: (voiced frames,)."""
+        return _without_jumps(12 * np.log2(self.pitch[self.voiced] / 100))
+
     @property
     def pitch(self) -> Array:
         """Hz, for each frame whether voiced or not: (frames,)."""
@@ -109,7 +121,7 @@ class Spectrogram:
     @cached_property
     def _period(self) -> tuple[Array, Array]:
         """The likeliest period in samples and the autocorrelation there (Boersma 1993): (frames,) each."""
-        correlation = scipy.fft.irfft(self.power[self.speech], axis=1)
+        correlation = _from_cosines(self.power[self.speech])
         at_lags = correlation[:, _LAGS[0] : _LAGS[-1] + 1] / (correlation[:, :1] + SMALL) / _TAPER_CORRELATION
         best = (at_lags * _SHORT_FIRST).argmax(axis=1)
         period, periodicity = np.full(len(self), _LAGS[-1], np.float32), np.zeros(len(self), np.float32)
@@ -148,9 +160,12 @@ def _descriptors(heard: Spectrogram) -> Array:
     """What is taken of each frame: (frames, 9 + COEFFICIENTS)."""
     power = heard.power
     mel = power @ _MEL
-    bands = np.add.reduceat(power, _GROUPS, axis=1)
-    total = bands.sum(axis=1, keepdims=True) + SMALL
-    cumulative = np.cumsum(bands, axis=1) / total
+    moment, *bands = (power @ _SUMS).T
+    upper, lower, below, above = (_decibels(band) for band in bands)
+    fours = power[:, 0:-1:4] + power[:, 1::4] + power[:, 2::4] + power[:, 3::4]  # bins of 62.5 Hz, for the roll-off
+    cumulative = np.cumsum(fours, axis=1)
+    total = cumulative[:, -1:] + power[:, -1:] + SMALL
+    cumulative /= total
     magnitude = np.sqrt(mel / total)
     flux = np.sqrt(np.square(np.diff(magnitude, axis=0, prepend=magnitude[:1])).sum(axis=1))
     periodicity = np.clip(heard.periodicity, 0.01, 0.99)
@@ -159,12 +174,12 @@ def _descriptors(heard: Spectrogram) -> Array:
     return np.column_stack(
         [
             heard.loudness,
-            power @ _KILOHERTZ / total[:, 0],  # centroid
-            (cumulative < 0.85).sum(axis=1),  # roll-off
-            (cumulative < 0.5).sum(axis=1),
-            _band(power, 1000, 5000) - _band(power, 50, 1000),  # alpha ratio
+            moment / total[:, 0],  # centroid
+            (cumulative < 0.85).sum(axis=1, dtype=np.float32),  # roll-off
+            (cumulative < 0.5).sum(axis=1, dtype=np.float32),
+            upper - lower,  # alpha ratio
             _decibels(power[:, _within(0, 2000)].max(axis=1)) - _decibels(power[:, _within(2000, 5000)].max(axis=1)),
-            _band(power, 0, 500) - _band(power, 500, 1500),
+            below - above,
             flux,
             10 * np.log10(periodicity / (1 - periodicity)),  # harmonics to noise
             cepstrum[:, 1 : 1 + COEFFICIENTS],
@@ -176,10 +191,11 @@ def _voice_source(heard: Spectrogram) -> Array:
     """What tells a pressed voice from a breathy one: harmonics and formant regions, in dB: (voiced frames, 9)."""
     level = _decibels(heard.power[heard.voiced])
     bins = heard.pitch[heard.voiced] * np.float32(FFT / SAMPLE_RATE)
-    first, second, third = (_peak_near(level, bins * np.float32(number)) for number in (1, 2, 3))
+    harmonics = np.outer(bins, np.arange(1, 4, dtype=np.float32))
+    first, second, third = _peaks_near(level, harmonics).T
     regions = ((300, 1000), (1000, 2300), (2300, 3600), (4000, 7000))
     one, two, three, four = (level[:, _within(*region)].max(axis=1) for region in regions)
-    cepstrum = np.abs(scipy.fft.irfft(level, axis=1)[:, _LAGS])
+    cepstrum = np.abs(_from_cosines(level)[:, _LAGS[0] : _LAGS[-1] + 1])
     prominence = cepstrum.max(axis=1) / (cepstrum.mean(axis=1) + SMALL)
     pairs = ((first, second), (first, third), (first, one), (first, two), (first, three))
     tilts = ((one, two), (one, three), (one, four))
@@ -188,11 +204,12 @@ def _voice_source(heard: Spectrogram) -> Array:
 
 def _pitch_statistics(heard: Spectrogram) -> Array:
     """Where the pitch lies and how it moves, in semitones over 100 Hz, and how much is voiced: (22,)."""
-    semitones = median_filter(12 * np.log2(heard.pitch[heard.voiced] / 100), 5)
+    semitones = heard.semitones
     steps = np.diff(semitones)
     steps = steps[np.abs(steps) < LONGEST_STEP]
     steps = steps if len(steps) else np.zeros(1, np.float32)
-    low, lower, middle, higher, high = np.percentile(semitones, (5, 20, 50, 80, 95))
+    ranks = np.array((0.05, 0.2, 0.5, 0.8, 0.95)) * (len(semitones) - 1)
+    low, lower, middle, higher, high = np.interp(ranks, np.arange(len(semitones)), np.sort(semitones))
     bend = np.abs(np.diff(steps)).mean() if len(steps) > 1 else 0.0
     loudness = heard.loudness[heard.voiced]
     onsets = np.diff(heard.voiced.astype(np.int8)) == 1
@@ -222,8 +239,7 @@ def _contours(heard: Spectrogram) -> Array:
     """The shapes of pitch and loudness from the first voiced frame to the last, as cosines: (4 * COSINES,)."""
     voiced = np.flatnonzero(heard.voiced)
     instants = np.linspace(voiced[0], voiced[-1], 64)
-    pitch = median_filter(12 * np.log2(heard.pitch[voiced] / 100), 5)
-    shapes = (np.interp(instants, voiced, pitch), np.interp(instants, np.arange(len(heard)), heard.loudness))
+    shapes = (np.interp(instants, voiced, heard.semitones), np.interp(instants, np.arange(len(heard)), heard.loudness))
     cosines = np.concatenate([scipy.fft.dct(shape, norm="ortho")[1 : 1 + COSINES] for shape in shapes])
     return np.concatenate([cosines, np.abs(cosines)]).astype(np.float32)
 
@@ -250,23 +266,30 @@ def _trend(values: Array, where: Mask) -> Array:
     return np.asarray(time @ (values - values.mean(axis=0)) / (len(time) * time.var() + 1e-6), np.float32)
 
 
-def _peak_near(level: Array, bins: Array) -> Array:
-    """The highest level within two bins of where a harmonic is expected: (frames,)."""
-    centre = np.clip(np.round(bins).astype(int), 2, level.shape[1] - 3)[:, None]
-    peak: Array = np.take_along_axis(level, centre + np.arange(-2, 3), axis=1).max(axis=1)
-    return peak
+def _peaks_near(level: Array, bins: Array) -> Array:
+    """The highest level within two bins of where harmonics are expected: (frames, harmonics) of both."""
+    centre = np.clip(np.round(bins).astype(int), 2, level.shape[1] - 3)[:, :, None]
+    near = (centre + np.arange(-2, 3)).reshape(len(level), -1)
+    peaks: Array = np.take_along_axis(level, near, axis=1).reshape(*centre.shape[:2], 5).max(axis=2)
+    return peaks
+
+
+def _without_jumps(contour: Array) -> Array:
+    """The median of each five neighbours, with the ends mirrored: (n,) of both."""
+    neighbours = np.lib.stride_tricks.sliding_window_view(np.pad(contour, 2, "symmetric"), 5)
+    return np.asarray(np.sort(neighbours, axis=1)[:, 2])
+
+
+def _from_cosines(spectra: Array) -> Array:
+    """The inverse transform of spectra without phases, (n, FFT // 2 + 1), up to its middle: the same shape.
+
+    It is what `irfft` gives of them, for half the time: a cosine transform does not make complex numbers of them.
+    """
+    return np.asarray(scipy.fft.dct(spectra, type=1, axis=1, norm="forward"))
 
 
 def _enough(mask: Mask) -> Mask:
     return mask if mask.sum() >= FEWEST else np.ones_like(mask)
-
-
-def _within(low: float, high: float) -> slice:
-    return slice(int(np.searchsorted(_FREQUENCIES, low)), int(np.searchsorted(_FREQUENCIES, high)))
-
-
-def _band(power: Array, low: float, high: float) -> Array:
-    return _decibels(np.asarray(power[:, _within(low, high)].sum(axis=1)))
 
 
 def _decibels(power: Array) -> Array:

@@ -13,11 +13,10 @@ from typing import Final
 
 import numpy as np
 import onnxruntime
-import scipy.fft
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from pipeline.mel import mel_bank
+from pipeline.mel import mel_bank, power_spectra
 
 MODEL: Final = Path(__file__).parent / "models" / "overlap" / "overlap.onnx"
 FRAME: Final = 512  # samples a frame: 32 ms, as in `pipeline.speech`
@@ -31,6 +30,7 @@ SIZE: Final = PARTIALS.stop - PARTIALS.start + 2 * BANDS  # numbers a frame
 FLOOR: Final = -10.0  # in ln of power: 43 dB below a window's mean there is nothing but noise
 QUIET: Final = 1e-9  # power: a window below -90 dBFS is not brought up to the level of others
 
+_FLOOR: Final = np.float32(np.exp(FLOOR))  # of double precision it would make all that it is compared with double
 _LONG_TAPER: Final = np.hanning(LONG + 1)[:-1].astype(np.float32)
 _SHORT_TAPER: Final = np.hanning(SHORT + 1)[:-1].astype(np.float32)
 _MEL: Final = csr_array(mel_bank(SHORT, BANDS, lowest=60.0).T)  # nearly all are 0
@@ -47,19 +47,13 @@ def features(audio: NDArray[np.float32]) -> NDArray[np.float32]:
         return np.zeros((0, SIZE), np.float32)
     padded = np.pad(audio[: frames * FRAME], (LONG - FRAME) // 2)
     slices = np.lib.stride_tricks.sliding_window_view(padded, LONG)[::FRAME]
-    partials = _power(slices, _LONG_TAPER)[:, PARTIALS]
+    partials = power_spectra(slices, _LONG_TAPER)[:, PARTIALS]
     first = (LONG - FRAME) // 2 + (FRAME // 2 - SHORT) // 2  # of the spectrum around the first half frame's middle
     slices = np.lib.stride_tricks.sliding_window_view(padded[first:], SHORT)[:: FRAME // 2][: 2 * frames]
-    mel = (_MEL @ _power(slices, _SHORT_TAPER).T).T.reshape(frames, 2 * BANDS)
+    mel = (_MEL @ power_spectra(slices, _SHORT_TAPER).T).T.reshape(frames, 2 * BANDS)
     mean = float(mel.mean()) + QUIET
     power = np.concatenate([partials / (mean * LONG), mel / mean], axis=1)
-    return np.asarray(np.log(np.maximum(power, np.exp(FLOOR))), np.float32)
-
-
-def _power(slices: NDArray[np.float32], taper: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Power spectra (frames, bins) of tapered slices (frames, samples)."""
-    spectra = scipy.fft.rfft(slices * taper)  # numpy's takes eight times as long in single precision
-    return np.asarray(spectra.real**2 + spectra.imag**2, np.float32)
+    return np.asarray(np.log(np.maximum(power, _FLOOR)))
 
 
 class OverlapDetector:

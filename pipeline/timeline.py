@@ -103,7 +103,7 @@ class Word(Span):
 
 
 class ChunkSpeaker(BaseModel):
-    """One speaker's share of a chunk, in the shape of the brief's JSON."""
+    """One speaker's share of a chunk, as the JSON of 30 seconds has it."""
 
     model_config = ConfigDict(frozen=True)
 

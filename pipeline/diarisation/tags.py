@@ -15,8 +15,8 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 
+from pipeline.matching import best_pairs
 from pipeline.timeline import Turn
 
 REPEATED_SECONDS: Final = 15.0  # of the chunk before, heard again: long enough to hear most of those who take part
@@ -99,6 +99,4 @@ def _matched(
 ) -> dict[int, int]:
     """Speakers by tag: the one-to-one pairs of the greatest worth in all, of pairs that are worth `least` or more."""
     matrix = np.array([[worth(tag, speaker) for speaker in speakers] for tag in tags]).reshape(len(tags), len(speakers))
-    matrix = np.where(matrix >= least, matrix, 0.0)
-    pairs = zip(*linear_sum_assignment(matrix, maximize=True), strict=True)
-    return {tags[i]: speakers[j] for i, j in pairs if matrix[i, j] > 0}
+    return {tags[i]: speakers[j] for i, j in best_pairs(np.where(matrix >= least, matrix, 0.0))}

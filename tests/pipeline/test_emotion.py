@@ -23,6 +23,7 @@ from pipeline.emotion import (
     affect,
     label_of,
     mixed,
+    sizes,
 )
 from pipeline.features import features_of
 from pipeline.timeline import EMOTIONS, SAMPLE_RATE, UNSURE
@@ -206,6 +207,14 @@ def test_batch_mates_make_no_difference(model: EmotionModel, mates: int) -> None
     others = [voice(3.0, pitch=100.0 + 10 * mate) for mate in range(mates)]
     np.testing.assert_allclose(model.embed([fragment, *others])[0], alone, atol=1e-4)
     np.testing.assert_allclose(model.embed([*others, fragment])[-1], alone, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("count", "batches"),
+    [(0, []), (1, [1]), (2, [1, 1]), (3, [4]), (5, [4, 1]), (8, [4, 4]), (9, [16]), (16, [16]), (23, [16, 4, 4])],
+)
+def test_less_than_half_a_batch_is_padding(count: int, batches: list[int]) -> None:
+    assert list(sizes(count)) == batches
 
 
 @pytest.mark.parametrize("seconds", [0.5, 1.0, 1.8])

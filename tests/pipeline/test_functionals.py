@@ -4,7 +4,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import scipy.fft
+from scipy.ndimage import median_filter
 
+from pipeline import functionals as of
 from pipeline.functionals import COUNT, HOP, RHYTHM, Spectrogram, functionals
 from pipeline.timeline import SAMPLE_RATE
 from tests.talkers import LOW
@@ -114,3 +117,27 @@ def test_a_pitch_that_glides_up_is_told_from_one_that_glides_down() -> None:
     assert rising[PITCH_RISES] > 0.5
     assert falling[PITCH_RISES] == 0
     assert falling[PITCH_MEAN] == pytest.approx(rising[PITCH_MEAN], abs=0.1)
+
+
+def test_short_cuts_lead_where_the_long_ways_do() -> None:
+    """A model was trained on what libraries make of this; each short cut has to give the same."""
+    heard = Spectrogram.of(buzz(np.linspace(90, 240, SAMPLE_RATE)) + np.float32(0.003) * hiss(1.0))
+    tapered = np.zeros((len(heard), of.FFT), np.float32)
+    padded = np.pad(buzz(np.linspace(90, 240, SAMPLE_RATE)) + np.float32(0.003) * hiss(1.0), of.WINDOW // 2)
+    for number, row in enumerate(tapered):
+        row[: of.WINDOW] = padded[number * HOP : number * HOP + of.WINDOW] * of._TAPER
+    power = np.abs(scipy.fft.rfft(tapered / np.abs(padded).max(), axis=1)) ** 2
+    np.testing.assert_allclose(heard.power, power, rtol=1e-3, atol=1e-6 * power.max())
+
+    there = scipy.fft.irfft(power.astype(np.float64), axis=1)[:, : power.shape[1]]
+    np.testing.assert_allclose(of._from_cosines(heard.power), there, atol=1e-5 * np.abs(there).max())
+    moments = heard.power @ of._SUMS
+    np.testing.assert_allclose(moments[:, 0], power @ (of._FREQUENCIES / 1000), rtol=1e-3)
+    for column, band in zip(moments.T[1:], of._BANDS, strict=True):
+        np.testing.assert_allclose(column, power[:, of._within(*band)].sum(axis=1), rtol=1e-3, atol=1e-6)
+    for count in (6, 7, 50):
+        contour = np.random.default_rng(count).normal(size=count).astype(np.float32)
+        np.testing.assert_array_equal(of._without_jumps(contour), median_filter(contour, 5))
+    semitones = heard.semitones
+    told = of._pitch_statistics(heard)[2:7]
+    np.testing.assert_allclose(told, np.percentile(semitones, (5, 20, 50, 80, 95)), rtol=1e-5)

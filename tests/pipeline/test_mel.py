@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from pipeline import features, functionals, overlap, voiceprint
-from pipeline.mel import frequencies, mel_bank
+from pipeline.mel import frequencies, mel_bank, power_spectra
 from pipeline.timeline import SAMPLE_RATE
 
 USED = [
@@ -37,8 +37,17 @@ def test_so_are_its_corners() -> None:
     np.testing.assert_array_equal(frequencies(48, 60.0), theirs)
 
 
+def test_spectra_of_double_precision_are_those_of_single() -> None:
+    slices = np.random.default_rng(0).normal(size=(3, 400))
+    power = np.abs(np.fft.rfft(slices * np.hanning(400), 512)) ** 2
+    for kind in (np.float32, np.float64):
+        told = power_spectra(slices.astype(kind), np.hanning(400).astype(kind), 512)
+        assert told.dtype == np.float32
+        np.testing.assert_allclose(told, power, rtol=1e-3, atol=1e-6 * power.max())
+
+
 def test_no_process_of_the_service_pays_for_what_it_has_no_need_of() -> None:
-    costly = {"numba", "librosa", "scipy.signal"}
+    costly = {"numba", "librosa", "scipy.signal", "scipy.ndimage", "scipy.optimize"}
     code = f"import sys, deployments.app, pipeline.features; print({costly} & sys.modules.keys())"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()", done.stdout
