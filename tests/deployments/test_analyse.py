@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import av
 import httpx
 import numpy as np
 import pytest
 
+from deployments.analyse_cli import _interruptible
 from deployments.analysis import quieten
 from deployments.analysis.files import CannotAnalyse, Outputs, Task, find, planned
 from deployments.recordings_client import NoServer, Recordings, Refused, idempotency_key
@@ -115,6 +119,30 @@ def test_the_key_is_told_once_and_opens_all_uploads(wav: Path, service: Service,
     assert {job["name"] for job in jobs} == {"talk.wav", "other.wav"}
     for job in jobs:
         httpx.delete(f"{service.api}/v1/recordings/{job['id']}", headers=bearer)
+
+
+class Interrupted(io.BytesIO):
+    """A file in whose first reading somebody presses Ctrl-C."""
+
+    pressed = False
+
+    def read(self, size: int | None = -1) -> bytes:
+        if not self.pressed:
+            self.pressed = True
+            signal.raise_signal(signal.SIGINT)
+        return super().read(size)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_ctrl_c_is_heeded_where_ffmpeg_loses_it(wav: Path) -> None:
+    before = signal.getsignal(signal.SIGINT)
+    with _interruptible() as heed:
+        heed()
+        with suppress(av.FFmpegError):
+            av.open(Interrupted(wav.read_bytes())).close()
+        with pytest.raises(KeyboardInterrupt):
+            heed()
+    assert signal.getsignal(signal.SIGINT) is before
 
 
 @pytest.mark.slow
