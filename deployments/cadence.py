@@ -2,7 +2,10 @@
 
 Hearing two hops at once costs less than hearing one after the other, for their emotion is read once and every step on
 the way is taken once. What is told then comes every second in place of twice a second; nothing of it is lost. Where
-even that is not enough, four are heard together, and nobody is let in besides: that is kept for those who are here.
+even that is not enough, three are heard together; of four the first would be old before it was heard at all. Nobody
+comes in besides meanwhile, until hearing has been in time for a while: what is saved is kept for those who are here.
+
+What is heard together takes longer, so its delay tells little of whether fewer would do: there the processors do.
 
 A session actor decides it for all of its sessions. It takes effect with the frames that the ingress journals from then
 on: what the journal says is what is heard, now and in a replay.
@@ -13,25 +16,36 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from math import inf
+from pathlib import Path
 from typing import Final
+
+import psutil
 
 from deployments.lag import LATELY, Lag
 
-MOST: Final = 4  # hops
+MOST: Final = 3  # hops
 SETTLING: Final = 2 * LATELY  # s until a change can be seen: what was journalled before is heard as it was meant to be
-CALM: Final = 30.0  # s without delay after which half as many are heard together again
+CALM, MOST_CALM = 30.0, 120.0  # s without strain after which one fewer is heard together; twice that if it was too soon
 ROOM: Final = 0.5  # of the lag that is too much, below which there may be room for more
+SURE: Final = 15.0  # s for which it must have been below that, where hops are heard together, before anybody comes in
+BUSY: Final = 0.75  # of all processors, from which on newcomers come in a few at a time
+SPARE: Final = 0.65  # of them, up to which there may be enough left for hearing one fewer together
+SAMPLE: Final = 2.0  # s over which that is taken
+CGROUP: Final = Path("/sys/fs/cgroup")
 
 
 @dataclass(frozen=True, slots=True)
 class Pace:
     """What a session actor can do at the moment.
 
-    `hops`: how many are to be heard together; `full`: whether there is room for nobody else.
+    `hops`: how many are to be heard together; `full`: whether there is room for nobody else; `nearly_full`: whether
+    there is for a few at most; `talking`: how many talk.
     """
 
     hops: int = 1
     full: bool = False
+    nearly_full: bool = False
+    talking: int = 0
 
 
 class Cadence:
@@ -42,7 +56,9 @@ class Cadence:
         self._lag = Lag()
         self._max_lag = max_lag
         self._hops = 1
-        self._changed_at = self._late_at = self._heard_at = -inf
+        self._calm = CALM
+        self._heard_at = self._late_at = self._strained_at = self._changed_at = self._eased_at = -inf
+        self._processors = Processors()
 
     def note(self, arrived_at: float, together: int) -> None:
         """So many hops were heard together, in no `Haste`, the last of which arrived at a Unix time."""
@@ -53,10 +69,14 @@ class Cadence:
         lag = self._lag.seconds
         if lag > ROOM * self._max_lag:
             self._late_at = now
+        if lag > self._max_lag or (lag > ROOM * self._max_lag and self._processors.busy > SPARE):
+            self._strained_at = now
         if lag > self._max_lag and self._hops < MOST and now - self._changed_at >= SETTLING:
-            self._hops, self._changed_at = 2 * self._hops, now
-        elif self._hops > 1 and now - max(self._changed_at, self._late_at) >= CALM:
-            self._hops, self._changed_at = self._hops // 2, now
+            too_soon = now - self._eased_at < 2 * CALM
+            self._calm = min(2 * self._calm, MOST_CALM) if too_soon else CALM
+            self._hops, self._changed_at = self._hops + 1, now
+        elif self._hops > 1 and now - max(self._changed_at, self._strained_at) >= self._calm:
+            self._hops, self._changed_at, self._eased_at = self._hops - 1, now, now
 
     @property
     def hops(self) -> int:
@@ -69,8 +89,44 @@ class Cadence:
         now = time.monotonic()
         if now - self._heard_at > LATELY:
             return Pace()
-        if self._lag.seconds > self._max_lag or self._hops == MOST:
-            return Pace(self._hops, full=True)
+        if self._lag.seconds > self._max_lag:
+            return Pace(self._hops, full=True, nearly_full=True)
         unknown = now - self._changed_at < LATELY  # whether there is room since the last change
-        hardly_any = now - self._late_at < LATELY
-        return Pace(self._hops, full=self._hops > 1 and (unknown or hardly_any))
+        hardly_any = now - self._late_at < SURE  # for those who are here must be heard at the machine's slower moments
+        nearly_full = now - self._late_at < CALM or self._processors.busy > BUSY
+        return Pace(self._hops, self._hops > 1 and (unknown or hardly_any), nearly_full)
+
+
+class Processors:
+    """How busy the processors are: what tells that a machine is nearly full before anything is late.
+
+    Those of the machine, or those that this container may use, where it may not use all (cgroup v2).
+    """
+
+    def __init__(self) -> None:
+        self._busy = self._used = 0.0
+        self._taken_at = -inf
+
+    @property
+    def busy(self) -> float:
+        """The share of them that was busy over the last SAMPLE seconds or more; 0 as long as that is not known."""
+        now = time.monotonic()
+        passed = now - self._taken_at
+        if passed >= SAMPLE:
+            if limited := _limited():
+                before, (quota, self._used) = self._used, limited
+                self._busy = (self._used - before) / (passed * quota)  # 0 the first time, for much has passed since
+            else:
+                self._busy = psutil.cpu_percent() / 100
+            self._taken_at = now
+        return self._busy
+
+
+def _limited() -> tuple[float, float] | None:
+    """How many processors this container may use, and for how many seconds it has; None where nothing limits it."""
+    try:
+        most, period = (CGROUP / "cpu.max").read_text().split()
+        told = dict(line.split() for line in (CGROUP / "cpu.stat").read_text().splitlines())
+        return int(most) / int(period), int(told["usage_usec"]) / 1e6
+    except (OSError, ValueError, KeyError):  # there is no such file, or it says "max"
+        return None

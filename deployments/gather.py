@@ -23,9 +23,9 @@ class _Waiting(Generic[Item, Answer]):
 class Gatherer(Generic[Item, Answer]):
     """Collects items while a call is under way, and for `company` seconds before one, unless everybody is here already.
 
-    `call` answers a list of items one to one. At most `size` items go in a call (larger ones only add delay), and a
-    second one begins beside the first, up to `in_flight` of them, where a whole one waits. A call that fails fails for
-    all of its items. `crowd` tells how many might ask at once: whoever is alone has nobody to wait for.
+    `call` answers a list of items one to one. Items that weigh at most `size` in all go in a call (larger ones only add
+    delay), and a second one begins beside the first, up to `in_flight` of them, where a whole one waits. A call that
+    fails fails for all of its items. `crowd` tells how many might ask at once: whoever is alone has nobody to wait for.
     """
 
     def __init__(
@@ -34,12 +34,15 @@ class Gatherer(Generic[Item, Answer]):
         company: float = 0.0,
         crowd: Callable[[], int] = lambda: 1,
         size: int = 16,
+        weight: Callable[[Item], int] = lambda _: 1,
         in_flight: int = 2,
     ) -> None:
         self._call = call
         self._company = company
         self._crowd = crowd
         self._size = size
+        self._weight = weight
+        self._load = 0  # of all that wait
         self._in_flight = in_flight
         self._waiting: deque[_Waiting[Item, Answer]] = deque()
         self._under_way: set[asyncio.Task[None]] = set()
@@ -49,6 +52,7 @@ class Gatherer(Generic[Item, Answer]):
         """The answer to one item, in a while."""
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[Answer] = loop.create_future()
+        self._load += self._weight(item)
         self._waiting.append(_Waiting(item, answer, loop.time() + self._company))
         loop.call_soon(self._send)  # after all who are about to ask now, as those do who were answered together
         return answer
@@ -56,15 +60,25 @@ class Gatherer(Generic[Item, Answer]):
     def _send(self) -> None:
         """Send what has no reason to wait any longer."""
         while self._waiting and len(self._under_way) < self._in_flight and self._ready():
-            batch = [self._waiting.popleft() for _ in range(min(self._size, len(self._waiting)))]
+            batch = self._batch()
             # It is nobody's own: what it logs bears no session, and it does not end with whoever began it.
             call = asyncio.get_running_loop().create_task(self._ask(batch), context=Context())
             self._under_way.add(call)
             call.add_done_callback(self._answered)
 
+    def _batch(self) -> list[_Waiting[Item, Answer]]:
+        """The first of those that wait, and the next as far as they fit in one call."""
+        batch = [self._waiting.popleft()]
+        load = self._weight(batch[0].item)
+        while self._waiting and load + (weight := self._weight(self._waiting[0].item)) <= self._size:
+            batch.append(self._waiting.popleft())
+            load += weight
+        self._load -= load
+        return batch
+
     def _ready(self) -> bool:
         """Whether a call is worth it now. Where only time will tell, an alarm is set."""
-        if len(self._waiting) >= self._size:
+        if self._load >= self._size:
             return True
         if self._under_way:
             return False

@@ -53,3 +53,38 @@ class Halts:
     async def _warn(self, warning: Warned) -> None:
         with suppress(RedisError):  # then nobody can be told, nor would anybody be there to hear it
             await self._store.warn(self._session, warning)
+
+
+class Owed:
+    """What an actor owes a recording: an answer to each frame.
+
+    An actor that has died tells nobody that hearing has halted. Whoever waits for it does, once nothing has been
+    answered for so long.
+    """
+
+    def __init__(self, halts: Halts) -> None:
+        self._halts = halts
+        self._answers = 0  # that are owed
+        self._silence: asyncio.TimerHandle | None = None  # while any is
+        self._telling: asyncio.Task[None] | None = None
+
+    def expect(self, answer: asyncio.Future[int]) -> None:
+        """One more answer is owed."""
+        self._answers += 1
+        answer.add_done_callback(self._answered)
+        if self._silence is None:
+            self._wait()
+
+    def _answered(self, _: asyncio.Future[int]) -> None:
+        self._answers -= 1
+        if self._silence:
+            self._silence.cancel()
+            self._silence = None
+        if self._answers:
+            self._wait()
+
+    def _wait(self) -> None:
+        self._silence = asyncio.get_running_loop().call_later(PATIENCE, self._tell)
+
+    def _tell(self) -> None:
+        self._telling = asyncio.create_task(self._halts.stuck())

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import Final
 
 from deployments.halts import Halts
 from deployments.second_opinion import Asking
 from pipeline.corrections import Correction
 from pipeline.session import Frame, UnknownSession
+
+LOOK_SECONDS: Final = 10.0  # while nobody says anything, between two looks whether the session is still there
 
 
 @dataclass
@@ -59,15 +64,16 @@ class Live:
     asking: Asking | None = None
     heard_at: float = field(default_factory=time.monotonic)
 
-    async def next(self, patience: float) -> Asked | None:
-        """What came next, or None when the recorder has been away for so long that it is not expected back."""
-        left = self.heard_at + patience - time.monotonic()
-        if not self.inbox.empty() or left <= 0:
-            return None if self.inbox.empty() else self.inbox.get_nowait()
-        try:
-            return await asyncio.wait_for(self.inbox.get(), left)
-        except TimeoutError:
-            return None
+    async def next(self, patience: float, there: Callable[[], Awaitable[None]]) -> Asked | None:
+        """What came next, or None when the recorder has been away for so long that it is not expected back.
+
+        Meanwhile `there` is asked every `LOOK_SECONDS`, and may raise what ends the waiting.
+        """
+        while self.inbox.empty() and (left := self.heard_at + patience - time.monotonic()) > 0:
+            with suppress(TimeoutError):
+                return await asyncio.wait_for(self.inbox.get(), min(left, LOOK_SECONDS))
+            await there()
+        return None if self.inbox.empty() else self.inbox.get_nowait()
 
     def ask(self, asking: Asking) -> None:
         """Wait for another diariser's answer, which takes its turn among all that is to be done."""

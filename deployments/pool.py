@@ -22,11 +22,13 @@ from deployments.gather import Gatherer
 from deployments.lag import LATELY
 from deployments.sessions import SessionActor
 from deployments.settings import Settings
+from pipeline import tasks
 from pipeline.corrections import Correction
 from pipeline.session import Frame
 
 NAMESPACE: Final = "tonetrack"
 PREFIX: Final = "sessions-"
+ASKING_SECONDS: Final = 1.0  # that an actor may take to say what it can do
 COMPANY_SECONDS: Final = 0.04  # that a frame waits for others: with 24 streams a fifth of all CPU is saved by it
 RETIREMENT: Final = 120.0  # s without a session after which an actor that no pool needs any more is ended
 PATIENCE: Final = 30.0  # s between two looks at those that are to go
@@ -95,9 +97,29 @@ class SessionPool:
         """Whether an actor has lately said that nobody should come besides."""
         return any(self._pace(name).full for name in self._actors)
 
+    @property
+    def nearly_full(self) -> bool:
+        """Whether an actor has lately said that only a few should come at a time."""
+        return any(self._pace(name).nearly_full for name in self._actors)
+
+    @property
+    def people(self) -> int:
+        """How many are there, as far as is known: who records here, and who talks, wherever that comes in."""
+        return max(self.recorders, sum(self._pace(name).talking for name in self._actors))
+
+    async def look(self) -> None:
+        """Ask those actors what they can do that have not said it lately, as nobody records with them by this pool."""
+        silent = [name for name in self._actors if not self._knows(name)]
+        asking = [asyncio.create_task(self._tell(name, ())) for name in silent]
+        if asking:
+            await asyncio.wait(asking, timeout=ASKING_SECONDS)
+            await tasks.end(*asking)
+
+    def _knows(self, name: str) -> bool:
+        return name in self._told and time.monotonic() - self._told[name][0] < LATELY
+
     def _pace(self, name: str) -> Pace:
-        at, pace = self._told.get(name, (0.0, Pace()))
-        return pace if time.monotonic() - at < LATELY else Pace()
+        return self._told[name][1] if self._knows(name) else Pace()
 
     async def correct(self, session: str, correction: Correction) -> None:
         """Have a correction made. Raises what `SessionActor.correct` raises."""

@@ -12,11 +12,16 @@ import asyncio
 import logging
 import time
 from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
+from functools import partial
 from math import inf
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
 from ray.serve.handle import DeploymentHandle
+from redis.exceptions import RedisError
 
 from deployments.cadence import Cadence, Pace
 from deployments.gather import Gatherer
@@ -27,7 +32,7 @@ from deployments.live import Answered, Asked, Correcting, End, Live
 from deployments.metrics import CADENCE, DROPPED, LIVE_SESSIONS, RESTORED, STAGES, asking_redis, count_hop, timed
 from deployments.second_opinion import Asking, SecondOpinion, token
 from deployments.settings import Settings
-from pipeline import tasks
+from pipeline import matching, tasks
 from pipeline.conversation import Hop
 from pipeline.corrections import Correction, Merging, Telling, UnknownSpeaker, consequences
 from pipeline.diarisation import Observation, Stretch
@@ -57,18 +62,22 @@ class SessionActor:
         self._store = open_store(settings)
         self._live: dict[str, Live] = {}
         self._busy_at = time.monotonic()
-        self._observe: Gatherer[Stretch, Observation] = Gatherer(diariser.observe.remote, COMPANY_SECONDS, self._crowd)
+        self._observe: Gatherer[Stretch, Observation] = Gatherer(
+            diariser.observe.remote, COMPANY_SECONDS, self._crowd, weight=attrgetter("hops")
+        )
         self._embed: Gatherer[Any, Any] = Gatherer(recogniser.embed.remote)
         self._head = EmotionHead.load()
         self._second = SecondOpinion(settings)
         self._cadence = Cadence(settings.max_lag)
+        matching.warm_up()
 
     async def hear(self, said: Sequence[tuple[str, Frame]]) -> tuple[list[int], Pace]:
         """Take in frames that stand in the journals of their sessions.
 
         Returns how many things wait to be done before each of them is heard, and what this actor can do.
         """
-        return [self._take_in(session, frame) for session, frame in said], self._cadence.pace
+        waiting = [self._take_in(session, frame) for session, frame in said]
+        return waiting, replace(self._cadence.pace, talking=self._crowd())
 
     def _take_in(self, session: str, frame: Frame) -> int:
         live = self._of(session)
@@ -133,7 +142,7 @@ class SessionActor:
                 interrupted = bool(failures or (standing.published > 0 and not standing.stopped))
                 if interrupted:
                     RESTORED.inc()
-                while pending or (pending := await live.next(self._settings.abandon)):
+                while pending or (pending := await live.next(self._settings.abandon, partial(self._there, session))):
                     live.doing = pending
                     over = await self._do(session, held, live, pending)
                     pending, failures = None, 0
@@ -165,6 +174,12 @@ class SessionActor:
             LIVE_SESSIONS.set(len(self._live))
             if not self._live:
                 CADENCE.set(1)
+
+    async def _there(self, session: str) -> None:
+        """Raises `UnknownSession` for one that was erased in Redis alone, as whoever runs the service may."""
+        with suppress(RedisError):  # nobody can tell; what is said next will be told
+            if not await self._store.viewer(session):
+                raise UnknownSession(session)
 
     async def _do(self, session: str, held: Held, live: Live, asked: Asked) -> bool:
         """Do what was asked for; returns whether the conversation is over."""

@@ -85,6 +85,13 @@ async def test_a_call_that_fails_fails_for_all_of_its_items_and_for_no_others() 
     assert [type(answer) for answer in told] == [ValueError, ValueError, int, int]
 
 
+async def test_what_is_larger_fills_a_call_sooner() -> None:
+    call = Calls()
+    ask: Gatherer[int, int] = Gatherer(call, size=6, weight=lambda item: item)
+    assert await answers([ask(item) for item in (3, 3, 3, 2, 9, 1)]) == [-3, -3, -3, -2, -9, -1]
+    assert call.given == [[3, 3], [3, 2], [9], [1]]
+
+
 async def test_who_has_stopped_asking_holds_nobody_up() -> None:
     call = Calls()
     ask: Gatherer[int, int] = Gatherer(call, LONG, lambda: 2)

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from deployments import lag
+from deployments import door, lag
 from deployments.context import Context
 from deployments.gate import Gate
 from deployments.inbox import Inbox
@@ -24,6 +24,7 @@ from deployments.settings import Settings
 from pipeline.session import Codec, Frame
 from pipeline.store import SessionStore, connect
 from pipeline.timeline import HOP_SECONDS
+from tests.deployments.doors import at_ease
 from tests.service import running_redis
 
 
@@ -86,9 +87,12 @@ def test_what_was_late_is_soon_forgotten(monkeypatch: pytest.MonkeyPatch) -> Non
     assert told.seconds == 0.0
 
 
-def test_newcomers_wait_while_others_are_heard_too_late_and_who_comes_back_does_not(url: str, tmp_path: Path) -> None:
+def test_newcomers_wait_while_others_are_heard_too_late_and_who_comes_back_does_not(
+    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(door, "PATIENCE", 0.2)
     settings = Settings.model_validate({"redis_url": url, "blobs": str(tmp_path / "blobs")})
-    pool: Any = SimpleNamespace(full=False, recorders=0)
+    pool = at_ease()
     nobody: Any = SimpleNamespace()
     gate = Gate(settings, connect(url))
     api = build_api(Context(settings, open_store(settings), pool, nobody, Inbox(settings), gate))

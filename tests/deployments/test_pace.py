@@ -1,4 +1,4 @@
-"""How a recorder is slowed down that sends faster than is heard, and that no other is."""
+"""How a recorder is slowed down that is faster than hearing, that no other is, and who tells that an actor has died."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from deployments import recording
+from deployments import halts, recording
 from deployments.recording import BACKLOG, UNANSWERED, PcmRecording
+from pipeline.events import Warned
 from pipeline.session import Appended, Claim
 
 
@@ -49,12 +50,21 @@ def rests(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 
 @pytest.fixture
-def recorded(actor: Actor) -> PcmRecording:
+def warned() -> list[str]:
+    """What those who watch are warned of."""
+    return []
+
+
+@pytest.fixture
+def recorded(actor: Actor, warned: list[str]) -> PcmRecording:
     async def append(_session: str, _connection: str, _codec: Any, frame: Any) -> Appended:
         return Appended(frame.number + 1, True)
 
+    async def warn(_session: str, warning: Warned) -> None:
+        warned.append(warning.code)
+
     pool = SimpleNamespace(cadence=lambda _: 1, hear=actor.hear)
-    context: Any = SimpleNamespace(store=SimpleNamespace(append=append), pool=pool)
+    context: Any = SimpleNamespace(store=SimpleNamespace(append=append, warn=warn), pool=pool)
     return PcmRecording(context, "s", Claim("c", 0, 0, 0))
 
 
@@ -99,3 +109,36 @@ async def test_what_was_said_before_it_was_slowed_down_slows_it_down_no_further(
     actor.answer(BACKLOG)
     await send(recorded, 1)
     assert len(rests) == 2
+
+
+@pytest.mark.parametrize("frames", [1, UNANSWERED + 9], ids=["one frame", "more than may be unanswered"])
+async def test_those_who_watch_are_told_once_that_an_actor_does_not_answer(
+    recorded: PcmRecording, actor: Actor, warned: list[str], monkeypatch: pytest.MonkeyPatch, frames: int
+) -> None:
+    """It cannot tell so itself once it has died, and Ray asks again until it is back."""
+    monkeypatch.setattr(halts, "PATIENCE", 0.1)
+    sending = asyncio.create_task(send(recorded, frames))
+    await asyncio.sleep(0.5)
+    assert warned == ["stuck"]
+    async with asyncio.timeout(5):
+        while not sending.done():
+            actor.answer(0)
+            await asyncio.sleep(0)
+    actor.answer(0)
+    await asyncio.sleep(0.3)
+    assert warned == ["stuck"], "nothing is owed any more"
+    await send(recorded, 1)
+    await asyncio.sleep(0.3)
+    assert warned == ["stuck", "stuck"], "it has halted again"
+    actor.answer(0)
+
+
+async def test_an_actor_that_goes_on_answering_has_not_halted(
+    recorded: PcmRecording, actor: Actor, warned: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(halts, "PATIENCE", 0.5)
+    await send(recorded, 10)
+    for answered in range(10):  # something is always owed, for longer than that in all
+        actor.asked[answered].set_result(0)
+        await asyncio.sleep(0.1)
+    assert warned == []

@@ -141,12 +141,38 @@ async def test_what_an_actor_can_do_is_what_it_has_lately_said(fake: FakeRay, mo
     assert (now.cadence(session), now.full) == (1, False)
     said = Pace(2)
     await now.hear(session, frame)
-    assert (now.cadence(session), now.cadence(other), now.full) == (2, 1, False)
-    said = Pace(4, full=True)
+    assert (now.cadence(session), now.cadence(other), now.full, now.nearly_full) == (2, 1, False, False)
+    said = Pace(4, full=True, nearly_full=True)
     await now.hear(session, frame)
-    assert (now.cadence(session), now.cadence(other), now.full) == (4, 1, True)
+    assert (now.cadence(session), now.cadence(other), now.full, now.nearly_full) == (4, 1, True, True)
     monkeypatch.setattr(pools, "LATELY", 0.0)
     assert (now.cadence(session), now.full) == (1, False), "which was long ago"
+
+
+async def test_who_records_elsewhere_is_known_of(fake: FakeRay, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A replica where nobody records used to let newcomers in that all others refused."""
+    monkeypatch.setattr(pools, "ASKING_SECONDS", 0.05)
+    now = pool()
+    asked: list[int] = []
+
+    async def hear(frames: list[Any]) -> tuple[list[int], Pace]:
+        asked.append(len(frames))
+        return [], Pace(2, full=True, nearly_full=True, talking=7)
+
+    async def silence(frames: list[Any]) -> Any:
+        await asyncio.Event().wait()
+
+    answering, silent = (fake.actors[NAMESPACE, name] for name in now._actors)
+    answering.hear = SimpleNamespace(remote=hear)  # type: ignore[attr-defined]
+    silent.hear = SimpleNamespace(remote=silence)  # type: ignore[attr-defined]
+    assert (now.full, now.people) == (False, 0)
+    async with asyncio.timeout(5):
+        await now.look()
+        assert (now.full, now.people, asked) == (True, 7, [0])
+        await now.look()
+    assert asked == [0], "it has said so lately"
+    now.recorders = 9
+    assert now.people == 9
 
 
 async def test_a_frame_waits_for_those_who_record_here_and_for_nobody_else(

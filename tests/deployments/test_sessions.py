@@ -8,8 +8,9 @@ from unittest.mock import Mock
 
 import numpy as np
 import pytest
+from redis.exceptions import RedisError
 
-from deployments import sessions
+from deployments import live, sessions
 from pipeline.corrections import Correction, Merging, Naming, Telling, UnknownSpeaker
 from pipeline.events import Event, SpeakerNamed, SpeakersMerged
 from pipeline.session import OutOfStep, UnknownSession
@@ -145,6 +146,30 @@ async def test_what_makes_no_sense_changes_nothing(
     await store.erase(talk.id)
     with pytest.raises(UnknownSession):
         await actor.correct(talk.id, ANNA, "erased")
+
+
+async def test_what_was_erased_in_redis_alone_is_forgotten_though_nobody_says_so(
+    store: SessionStore, actors: Actors, small_conversation: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live, "LOOK_SECONDS", 0.05)
+    actor = await actors.start()
+    stays, goes = [await begin(store, small_conversation[0]) for _ in range(2)]
+    for talk in (stays, goes):
+        await talk.say(2, actor)
+    looked = Mock(side_effect=RedisError)
+    with monkeypatch.context() as away:
+        away.setattr(actor._store, "viewer", looked)
+        async with asyncio.timeout(10):
+            while looked.call_count < 4:
+                await asyncio.sleep(0.02)
+    assert set(actor._live) == {stays.id, goes.id}, "a store that is away is no erased session"
+    await store.erase(goes.id)
+    async with asyncio.timeout(10):
+        while goes.id in actor._live:
+            await asyncio.sleep(0.02)
+    assert set(actor._live) == {stays.id}
+    await stays.say(4, actor)
+    await stays.stop(actor)
 
 
 @pytest.mark.parametrize("marked", [True, False], ids=["", "by an earlier version"])
