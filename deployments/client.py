@@ -32,6 +32,8 @@ from pipeline import tasks
 from pipeline.events import Event, parse
 
 FIRST_WAIT, LONGEST_WAIT = 0.25, 5.0  # s; between attempts to come back
+BUSY_WAIT = 10.0  # s; half of that at least, where the server is full
+WELCOME_SECONDS = 10.0  # from hello to an answer
 FINAL = {Close.BAD_MESSAGE, Close.WRONG_KEY, Close.UNKNOWN_SESSION, Close.TAKEN_OVER, Close.OVER} | {
     Close.TOO_LARGE,
     Close.UNDECODABLE,
@@ -134,9 +136,11 @@ async def remove_voice(api: str, voice: str, key: str) -> Any:
 class Recorder:
     """Sends one recording. Frames are kept until they are acknowledged, and sent again after a broken line."""
 
-    def __init__(self, session: Session, codec: Literal["pcm16", "webm"] = "pcm16") -> None:
+    def __init__(self, session: Session, codec: Literal["pcm16", "webm"] = "pcm16", patient: bool = True) -> None:
+        """`patient`: come again where there is no room yet."""
         self._session = session
         self._codec = codec
+        self._patient = patient
         self._kept: deque[bytes] = deque()
         self._first: int | None = None  # number of the oldest frame kept, once the server has said where to begin
         self._over = False
@@ -144,6 +148,7 @@ class Recorder:
         self._socket: ClientConnection | None = None
         self._name = secrets.token_hex(8)
         self.breaks: list[int] = []  # close codes of the lines that broke; 1006 for one that broke without a word
+        self.welcomed = asyncio.Event()  # once the server has let it in
 
     async def record(self, frames: AsyncIterator[bytes]) -> float:
         """Send all frames, stop, and return the seconds that the server heard. Raises `RecordingRefused`."""
@@ -181,12 +186,13 @@ class Recorder:
         while True:
             try:
                 return await self._converse()
-            except (ConnectionClosed, InvalidHandshake, OSError) as error:
-                code = error.rcvd.code if isinstance(error, ConnectionClosed) and error.rcvd else 1006
-                if code in FINAL:
+            except (RecordingRefused, ConnectionClosed, InvalidHandshake, OSError) as error:
+                code = _code_of(error)
+                if code in FINAL or not (self._patient or self.welcomed.is_set()):
                     raise RecordingRefused(code, str(error)) from error
                 self.breaks.append(code)
-                await asyncio.sleep(wait * random.uniform(0.5, 1.0))
+                pause = BUSY_WAIT if code == Close.BUSY else wait
+                await asyncio.sleep(pause * random.uniform(0.5, 1.0))
                 wait = FIRST_WAIT if isinstance(error, ConnectionClosed) else min(2 * wait, LONGEST_WAIT)
 
     async def _converse(self) -> float:
@@ -197,14 +203,15 @@ class Recorder:
                 {"key": self._session.recorder_key, "codec": self._codec, "recorder": self._name, **pcm}
             )
             await socket.send(hello.model_dump_json(exclude_none=True))
-            welcome = from_server.validate_json(await socket.recv())
+            async with asyncio.timeout(WELCOME_SECONDS):
+                welcome = from_server.validate_json(await socket.recv())
             if isinstance(welcome, Stopped):
                 return welcome.seconds  # the stop had arrived before the line broke
             if isinstance(welcome, Failed):
-                code = Close[welcome.code.upper()]
-                raise RecordingRefused(code, welcome.message) if code in FINAL else ConnectionError(welcome.message)
+                raise RecordingRefused(Close[welcome.code.upper()], welcome.message)
             if not isinstance(welcome, Welcome):
                 raise RecordingRefused(Close.BAD_MESSAGE, f"the server began with {welcome.type}")
+            self.welcomed.set()
             self._drop_before(welcome.next_frame)
             sending = asyncio.create_task(self._send(socket, welcome.next_frame))
             pinging = asyncio.create_task(self._ping(socket, welcome.heartbeat))
@@ -259,3 +266,10 @@ class Recorder:
         while self._first < number and self._kept:
             self._kept.popleft()
             self._first += 1
+
+
+def _code_of(error: Exception) -> int:
+    """The close code with which a line has broken; 1006 for one that broke without a word."""
+    if isinstance(error, RecordingRefused):
+        return error.code
+    return error.rcvd.code if isinstance(error, ConnectionClosed) and error.rcvd else 1006

@@ -8,6 +8,7 @@ from typing import Final
 from ray.serve.handle import DeploymentHandle
 
 from deployments.aside import Aside
+from deployments.door import Door
 from deployments.gate import Gate
 from deployments.inbox import Inbox
 from deployments.pool import SessionPool
@@ -22,7 +23,8 @@ FULL: Final = "All places are taken, or hearing is late; try again in half a min
 class Context:
     """Settings, the store, the session actors, the diariser (it enrols voices), where recordings come in, the gate.
 
-    `waiting`: connections of this replica that have not said hello yet; `enrolling`: voices that it is taking in.
+    `waiting`: connections of this replica that have not said hello yet, by address; `lines`: those that have, by
+    session; `door`: through which newcomers come in; `enrolling`: voices that it is taking in, by address.
     """
 
     settings: Settings
@@ -33,14 +35,16 @@ class Context:
     gate: Gate
     aside: Aside = field(default_factory=Aside)  # one at a time: what is read at leisure waits for who talks
     waiting: Room = field(default_factory=Room)
+    lines: Room = field(default_factory=Room)
+    door: Door = field(default_factory=Door)
     enrolling: Room = field(default_factory=Room)
 
     @property
     def full(self) -> bool:
         """Whether another recorder would slow those who are here."""
-        return self.pool.recorders >= self.settings.max_sessions or self.late
+        return self.taken or self.pool.full
 
     @property
-    def late(self) -> bool:
-        """Whether those who are here are heard too late already, so that nobody should come besides."""
-        return self.pool.full
+    def taken(self) -> bool:
+        """Whether as many record as may."""
+        return self.pool.recorders >= self.settings.max_sessions

@@ -19,8 +19,9 @@ if TYPE_CHECKING:
     from deployments.recordings_client import Recordings
 
 IN_MEMORY: Final = (
-    "Who is hearing it was not told: a conversation that is under way stays in the memory of the process that hears it,"
-    " with what that knows of voices, for TONETRACK_ABANDON (10 min) at most. With --key KEY it is forgotten at once."
+    "The process that hears it was not told, and looks every 10 s whether it is still there: until then, or while Redis"
+    " or Google keep it waiting, a conversation that is under way stays in its memory, with what that knows of voices."
+    " With --key KEY it is forgotten at once."
 )
 LOGS: Final = Path(tempfile.gettempdir()) / "ray" / "session_latest" / "logs"
 
@@ -39,8 +40,8 @@ def erase(
     """Erase a session or a recording for good: sound, events, timeline, trail of looks, job, and its id in the logs.
 
     With its recorder's or owner's key (--key KEY) a running service does it. Without one, whoever runs the service does
-    it from the machine that the logs are on: TONETRACK_REDIS_URL and TONETRACK_BLOBS as the service has them. Whoever
-    hears it is not told then: a conversation that is under way stays in memory for TONETRACK_ABANDON (10 min) at most.
+    it from the machine that the logs are on: TONETRACK_REDIS_URL and TONETRACK_BLOBS as the service has them. A
+    conversation that is under way stays in memory until the process that hears it looks again, which is every 10 s.
 
     What was sent elsewhere is not reached: exports, webhooks, logs that are shipped, backups. PRIVACY.md tells of them.
     """
@@ -50,14 +51,13 @@ def erase(
         there = asked(server, key, lambda recordings: _over_http(recordings, identity))
     else:
         there = as_operator(lambda inbox: _in_stores(inbox, identity))
-        struck = _strike_out(identity, logs)
-        say(f"Its id was struck out of the logs, where it stood {struck} times." if struck else "No log names it.")
+        say(_strike_out(identity, logs))
     if not there:
         say(f"There was nothing of {identity}: it has expired, or was erased.")
     elif key:
         say(f"Nothing is left of {identity}.")
     else:
-        say(f"Nothing is left of {identity} in Redis, the blob store and these logs. {IN_MEMORY}")
+        say(f"Nothing is left of {identity} in Redis and the blob store. {IN_MEMORY}")
 
 
 async def _over_http(recordings: Recordings, identity: str) -> bool:
@@ -88,9 +88,19 @@ async def _check_sound(inbox: Inbox, recording: str) -> None:
         )
 
 
-def _strike_out(identity: str, logs: Path) -> int:
+def _strike_out(identity: str, logs: Path) -> str:
+    """What became of it in the logs of this machine, in a sentence; status 1 where it may stand there still."""
     from deployments.erasing import traces_of
     from pipeline.logs import strike_out
 
-    places = [logs, *traces_of(settings_of_environment())]
-    return sum(strike_out(identity, place) for place in places if place.exists())
+    places = [place for place in (logs, *traces_of(settings_of_environment())) if place.exists()]
+    if not places:
+        return f"There are no logs at {logs}; --logs names the folder, on the machine that the service runs on."
+    try:
+        struck = sum(strike_out(identity, place) for place in places)
+    except OSError as error:
+        fail(
+            f"Redis and the blob store have nothing of {identity} any more, but a log could not be written to"
+            f" ({error}). Do it again as the user that the service runs as."
+        )
+    return f"Its id was struck out of the logs, where it stood {struck} times." if struck else "No log names it."

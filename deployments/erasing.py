@@ -24,10 +24,10 @@ async def erase(identity: str, context: Context) -> None:
     Raises `pipeline.blobs.BlobTrouble`, and then all of it is still there.
     """
     await erase_stored(identity, context.inbox)
-    await context.pool.actor(identity).drop.remote(identity)
     task = asyncio.create_task(_strike_out(identity, context))
     _striking.add(task)
     task.add_done_callback(_striking.discard)
+    await context.pool.actor(identity).drop.remote(identity)
 
 
 async def erase_stored(identity: str, inbox: Inbox) -> None:

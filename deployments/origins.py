@@ -1,9 +1,9 @@
-"""Which pages may use the API: those of the host that was asked for, on whatever port, and those that are allowed."""
+"""Which pages may use the API: the service's own, under the host that was asked for, and those that are allowed."""
 
 from __future__ import annotations
 
 from typing import Final
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from starlette.datastructures import Headers
 from starlette.middleware.cors import CORSMiddleware
@@ -20,22 +20,32 @@ HEADERS: Final = ("Authorization", "Content-Type", "Idempotency-Key", "Last-Even
 
 LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")
 READING: Final = ("GET", "HEAD", "OPTIONS")
+DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 FOREIGN: Final = "Pages from this origin may not ask for this; see TONETRACK_ALLOWED_ORIGINS."
 
 
 def welcome(headers: Headers, settings: Settings) -> bool:
     """Whether a request's page may ask for this. Programs send no origin, and need no leave.
 
-    A service that listens on the loopback goes by no other name: a page's own name may be made to lead there.
+    The service's own pages are those on its page's port, and on the port that was asked for, as behind a proxy that
+    serves both. A service that listens on the loopback goes by no other name: a page's own name may be made to lead
+    there.
     """
     origin = headers.get("origin")
     if origin is None or origin in settings.allowed_origins:
         return True
     try:
-        page, host = urlsplit(origin).hostname, urlsplit(f"//{headers.get('host', '')}").hostname
+        page = urlsplit(origin)
+        host = urlsplit(f"{page.scheme}://{headers.get('host', '')}")
+        own_port = _port(page) in (_port(host), settings.ui_port)
     except ValueError:  # no address at all
         return False
-    return page is not None and page == host and (settings.host not in LOOPBACK or host in LOOPBACK)
+    loopback = settings.host not in LOOPBACK or host.hostname in LOOPBACK
+    return page.hostname is not None and page.hostname == host.hostname and own_port and loopback
+
+
+def _port(address: SplitResult) -> int | None:
+    return address.port or DEFAULT_PORTS.get(address.scheme)
 
 
 class SameHost:

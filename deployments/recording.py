@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deployments.context import Context
+from deployments.halts import Halts, Owed
 from deployments.metrics import FRAMES, asking_redis
 from pipeline import tasks
 from pipeline.audio import UndecodableAudio, WebmDecoder
@@ -68,6 +69,7 @@ class _Journal:
         self._claim = claim
         self.next_frame = claim.next_audio
         self._told: deque[asyncio.Future[int]] = deque()
+        self._owed = Owed(Halts(context.store, session))
         self._stale = 0  # of them, that were asked before the recorder was slowed down
 
     async def add(self, number: int, pcm: bytes, arrived_at: float) -> int:
@@ -78,7 +80,9 @@ class _Journal:
         if number >= self.next_frame:
             if not appended.kept:  # by another line of the same recorder, perhaps at another cadence
                 frame = await anext(self._store.frames(self._session, Codec.PCM16, number), frame)
-            self._told.append(self._pool.hear(self._session, frame))
+            answer = self._pool.hear(self._session, frame)
+            self._owed.expect(answer)
+            self._told.append(answer)
             self.next_frame = appended.next
         return appended.next
 

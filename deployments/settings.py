@@ -26,7 +26,8 @@ class Settings(BaseSettings):
     ui_port: Port = Field(5006, description="port of the page")
     api_url: str = Field("", description="where browsers reach the API; empty: the page's own host, at `port`")
     allowed_origins: list[str] = Field(
-        default_factory=list, description="pages on other hosts that may use the API, as https://HOST"
+        default_factory=list,
+        description="pages that may use the API besides those on ui_port and port of its host, as https://HOST[:PORT]",
     )
 
     redis_url: SecretStr | None = Field(None, description="redis:// URL; none: an embedded Redis is started")
@@ -47,17 +48,26 @@ class Settings(BaseSettings):
         120, ge=1, description="sessions that one caller may open: an API key or, without one, an address"
     )
     uploads_per_minute: int = Field(120, ge=1, description="recordings that one caller may upload")
+    recordings_per_caller: int = Field(
+        500, ge=1, description="recordings of one caller that may be on their way, wait or be heard at once"
+    )
     voices_per_minute: int = Field(30, ge=1, description="voices that one caller may enrol")
     recorders_per_caller: int = Field(48, ge=1, description="live recorders that one caller may have at once")
+    streams_per_caller: int = Field(500, ge=1, description="event streams that one address may follow at once")
     streams_per_session: int = Field(64, ge=1, description="event streams that may be open on one session at once")
+    requests_per_minute: int = Field(
+        600, ge=1, description="requests that one address gets answered under one key of sessions or recordings"
+    )
     wrong_keys_per_minute: int = Field(60, ge=1, description="wrong keys of any kind that an address may try")
+    pages_per_minute: int = Field(60, ge=1, description="pages that an address may open, reloads included")
+    pages_per_caller: int = Field(128, ge=1, description="pages that an address may have open at once")
 
     max_sessions: int = Field(64, ge=1, description="live recorders per ingress replica; more are asked to wait")
     max_lag: float = Field(
         0.5,
         gt=0,
-        description="seconds by which hearing may be late, for half of all, before hops are heard together, up to four;"
-        " newcomers are asked to wait then, until it is half of that",
+        description="seconds by which hearing may be late, for half of all, before a few hops are heard together;"
+        " newcomers are asked to wait then, until it has been half of that for 15 s",
     )
     max_waiting: int = Field(256, ge=1, description="connections per ingress replica that have not said hello yet")
     max_frame_bytes: int = Field(65_536, ge=3_200, description="largest audio frame on the WebSocket")

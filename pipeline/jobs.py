@@ -38,6 +38,7 @@ from pipeline.job import (
 )
 from pipeline.keys import digest, same
 from pipeline.published import SCRIPTS, session_key
+from pipeline.quotas import Quotas
 from pipeline.session import Role
 from pipeline.store import HINTS, SessionStore
 
@@ -67,6 +68,7 @@ class JobStore:
 
     def __init__(self, redis: Redis, sessions: SessionStore, retention: float, tries: int = 3) -> None:
         self._redis: Any = redis
+        self._quotas = Quotas(redis)
         self._sessions = sessions
         self._retention_ms = round(retention * 1000)
         self._waiting_ms = round((retention + PATIENCE) * 1000)
@@ -280,6 +282,7 @@ class JobStore:
 
     async def _settled(self, recording: str) -> None:
         """What follows from a job's being over; it may follow twice."""
+        await self._quotas.let_go_of_recording(recording)
         await self._redis.zrem(RUNNING, recording)
         await self._redis.delete(session_key(recording, "notes"))
         await self._redis.pexpire(session_key(recording, "looks"), self._retention_ms)
@@ -355,6 +358,7 @@ class JobStore:
     async def erase(self, recording: str) -> None:
         """Forget all but the sound, which is the blob store's."""
         owner = await self._redis.hget(session_key(recording, "job"), Role.RECORDER.value)
+        await self._quotas.let_go_of_recording(recording)
         await self._sessions.erase(recording)
         for key in (WAITING, RUNNING, DEAD, ARRIVING):
             await self._redis.zrem(key, recording)
@@ -364,7 +368,8 @@ class JobStore:
     # The sound
 
     async def without_sound(self, recording: str) -> None:
-        """Its sound has been erased."""
+        """Its sound has been erased, or what came of it before its sender was gone."""
+        await self._quotas.let_go_of_recording(recording)
         await self._mark(keys=[session_key(recording, "job")], args=["audio", 0])
         await self._redis.zrem(BLOBS, recording)
 

@@ -15,7 +15,6 @@ import logging
 import mmap
 import traceback
 from collections.abc import Mapping
-from contextlib import suppress
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from pathlib import Path
@@ -107,17 +106,26 @@ def own_folder() -> Path | None:
 def strike_out(identity: str, place: Path) -> int:
     """Write dashes over every mention of an id in a file, or in all files below a folder; returns how many there were.
 
-    In place and of the same length: what logs appends, and does not notice. Files that may not be written to stay.
+    In place and of the same length: what logs appends, and does not notice. Raises `OSError` at the end where a file
+    could not be written to: the id may still stand there.
     """
     found = 0
+    trouble: OSError | None = None
     for path in [place] if place.is_file() else place.rglob("*"):
-        if path.is_symlink() or not path.is_file() or not path.stat().st_size:
+        if path.is_symlink() or not path.is_file():
             continue
-        with suppress(OSError, ValueError), path.open("r+b") as file, mmap.mmap(file.fileno(), 0) as text:
-            at = -1
-            while (at := text.find(identity.encode(), at + 1)) >= 0:
-                text[at : at + len(identity)] = b"-" * len(identity)
-                found += 1
+        try:
+            with path.open("r+b") as file, mmap.mmap(file.fileno(), 0) as text:
+                at = -1
+                while (at := text.find(identity.encode(), at + 1)) >= 0:
+                    text[at : at + len(identity)] = b"-" * len(identity)
+                    found += 1
+        except (FileNotFoundError, ValueError):  # it went meanwhile, or is empty
+            continue
+        except OSError as error:
+            trouble = error
+    if trouble:
+        raise trouble
     return found
 
 

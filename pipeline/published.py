@@ -17,7 +17,6 @@ from pipeline.timeline import Timeline
 
 SCRIPTS: Final = Path(__file__).parent / "scripts"
 FOLLOW_BLOCK_MS: Final = 5_000  # a reader's wait for the next event before it asks again
-STREAM_SECONDS: Final = 15.0  # for which a stream is held; it gives a sign of life at least every five
 
 Aside = Callable[[Callable[[Sequence[bytes]], Timeline], Sequence[bytes]], Awaitable[Timeline]]
 
@@ -46,9 +45,8 @@ class Published:
         # Typed loosely: redis-py types every answer for all of its decoding modes at once; here it is always bytes.
         self._redis: Any = redis
         self.retention_ms = retention_ms
-        self._publish, self._correct, self._hold = (
-            redis.register_script((SCRIPTS / f"{name}.lua").read_text())
-            for name in ("publish", "correct", "place_hold")
+        self._publish, self._correct = (
+            redis.register_script((SCRIPTS / f"{name}.lua").read_text()) for name in ("publish", "correct")
         )
 
     async def publish(self, session: str, step: int, events: Sequence[Event], corrected: int | None = None) -> bool:
@@ -139,18 +137,6 @@ class Published:
                     return
                 over = await self.ended_at(session) is not None
             yield batch
-
-    async def hold_stream(self, session: str, stream: str, most: int) -> bool:
-        """Hold one of the event streams that may be open on a session, or go on holding it; False without one.
-
-        Whoever gives no sign of life for STREAM_SECONDS has let go of it.
-        """
-        args: list[str | int] = [stream, most, round(STREAM_SECONDS * 1000)]
-        return bool(await self._hold(keys=[session_key(session, "streams")], args=args))
-
-    async def let_go_of_stream(self, session: str, stream: str) -> None:
-        """Another stream may take its place."""
-        await self._redis.zrem(session_key(session, "streams"), stream)
 
     async def ended_at(self, session: str) -> float | None:
         """The session's length in seconds once its end is published, or None before."""

@@ -25,6 +25,7 @@ def address_of(connection: HTTPConnection) -> str:
 
 
 TheContext = Annotated[Context, Depends(get_context)]
+TheAddress = Annotated[str, Depends(address_of)]
 _bearer = HTTPBearer(auto_error=False, description="the session's recorder key or viewer key")
 Bearer = Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)]
 
@@ -38,6 +39,7 @@ async def get_role(session: str, context: TheContext, bearer: Bearer, connection
     async with context.gate.guarded(address_of(connection)):
         if (role := await context.store.role(session, bearer.credentials)) is None:
             raise WrongKey("This key does not open this session.")
+    await context.gate.answer(bearer.credentials, address_of(connection))
     return role
 
 
@@ -59,6 +61,7 @@ async def get_role_in_recording(
     async with context.gate.guarded(address_of(connection)):
         if (role := await context.inbox.jobs.role(recording, bearer.credentials)) is None:
             raise WrongKey("This key does not open this recording.")
+    await context.gate.answer(bearer.credentials, address_of(connection))
     return role
 
 
@@ -75,6 +78,7 @@ async def get_owner_key(context: TheContext, bearer: Bearer, connection: HTTPCon
     async with context.gate.guarded(address_of(connection)):
         if not await context.inbox.jobs.known_owner(bearer.credentials):
             raise WrongKey("No recordings are under this key; upload without one, and a new key is made.")
+    await context.gate.answer(bearer.credentials, address_of(connection))
     return bearer.credentials
 
 

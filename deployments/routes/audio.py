@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import secrets
 import time
 from collections.abc import Coroutine, MutableMapping
-from contextlib import suppress
+from contextlib import ExitStack, suppress
+from math import inf
 from typing import Any, Final
 
 from fastapi import APIRouter, WebSocket, WebSocketDisconnect
@@ -41,16 +43,21 @@ from pipeline.audio import UndecodableAudio
 from pipeline.keys import WrongKey
 from pipeline.logs import about
 from pipeline.plain import one_line
+from pipeline.quotas import from_address
 from pipeline.session import Codec, FrameGap, OtherCodec, Role, SessionOver, TakenOver, UnknownSession
 
 HELLO_SECONDS = 10.0  # from connecting to hello
 MOST_SILENT: Final = 16  # connections of one address to a replica that have not said hello: it is said within a trip
+MOST_LINES: Final = 8  # connections that record one session: a network may break some before anybody notices
 LONGEST_TEXT: Final = 4_096  # bytes of a message that is no frame; a hello has some 200
 SEND_SECONDS = 10.0  # a recorder that does not take an answer for so long is gone
 LONGEST_MISTAKE = 300  # characters of what is said of a message, some of which may be its sender's
 STORE_SECONDS = 5.0  # that a frame may take into the journal before its recorder is told to come back
 TOO_MANY_SILENT: Final = (
     f"{MOST_SILENT} connections from this address have not said hello yet, and no more may wait; come back shortly."
+)
+TOO_MANY_LINES: Final = (
+    f"{MOST_LINES} connections record this session, and no more may; close one, or come back shortly."
 )
 STORE_AWAY = "The store does not answer. Come back; nothing acknowledged is lost."
 
@@ -86,15 +93,18 @@ class _Line:
         self._session = session
         self._recording: Recording | None = None
         self._admitted = False
+        self._stay = ExitStack()  # what it holds among this session's lines
         self._caller: Caller | None = None  # whose place this takes
+        self._id = secrets.token_hex(8)
         self._held_at = 0.0
 
     async def serve(self) -> None:
         """Answer the recorder until it stops. Raises `Refused` where it must not go on."""
         try:
-            hello = await self._admit()
+            hello, caller = await self._admit()
             codec = Codec[hello.codec.upper()]
             self._recording = await open_recording(self._context, self._session, codec, hello.recorder)
+            await self._hold(caller, takes_over=True)
             await self._say(
                 Welcome(
                     next_frame=self._recording.next_frame,
@@ -138,13 +148,15 @@ class _Line:
 
     async def leave(self) -> None:
         """Let go of what this connection held."""
+        self._stay.close()
+        self._context.door.left(self._id)
         self._context.pool.recorders -= self._admitted
         LIVE_RECORDERS.set(self._context.pool.recorders)
         if self._recording:
             await self._recording.leave()
         if self._caller:
             with suppress(RedisError):  # or it is free again by itself
-                await self._context.gate.let_go(self._caller, self._session)
+                await self._context.gate.let_go(self._caller, self._session, self._id)
 
     async def _hear_the_rest(self) -> float:
         seconds: float = await self._context.pool.actor(self._session).finish.remote(self._session)
@@ -170,7 +182,7 @@ class _Line:
         await self._say(Stopped(seconds=round(seconds, 3)))
         await self._socket.close(Close.DONE)
 
-    async def _admit(self) -> Hello:
+    async def _admit(self) -> tuple[Hello, Caller]:
         if not welcome(self._socket.headers, self._context.settings):
             raise Refused(Close.WRONG_KEY, "Pages from this origin may not record; see TONETRACK_ALLOWED_ORIGINS.")
         hello = await self._hello()
@@ -179,28 +191,37 @@ class _Line:
             async with self._context.gate.guarded(address):
                 if await self._context.store.role(self._session, hello.key) is not Role.RECORDER:
                     raise WrongKey("This key may not record in this session; use its recorder key.")
+            await self._context.gate.answer(hello.key, address)
         except WrongKey as error:
             raise Refused(Close.WRONG_KEY, str(error)) from error
         except Limited as error:
             raise Refused(Close.BUSY, str(error)) from error
+        try:
+            self._stay.enter_context(self._context.lines.place(self._session, inf, MOST_LINES))
+        except Crowded as error:
+            raise Refused(Close.BUSY, TOO_MANY_LINES) from error
+        caller = Caller(await self._context.store.opened_with(self._session), address)
+        await self._hold(caller)
         if await self._no_room():
             raise Refused(Close.BUSY, FULL)
-        await self._hold(Caller(await self._context.store.opened_with(self._session), address))
         self._context.pool.recorders += 1
         self._admitted = True
-        return hello
+        return hello, caller
 
     async def _no_room(self) -> bool:
-        """Whether this recorder must wait. Who comes back after a broken line is no newcomer."""
+        """Whether this recorder must come another time. Who comes back after a broken line is no newcomer."""
         context = self._context
-        if context.pool.recorders >= context.settings.max_sessions:
+        if context.taken:
             return True
-        return context.late and await context.store.waits(self._session, 0)
+        newcomer = await context.store.waits(self._session, 0)
+        if newcomer and not await context.door.admits(self._id, context.pool):
+            return True
+        return context.taken  # by those who came meanwhile
 
-    async def _hold(self, caller: Caller) -> None:
+    async def _hold(self, caller: Caller, takes_over: bool = False) -> None:
         """Take a place of those that a caller has, or go on holding it."""
         try:
-            held = await self._context.gate.hold(caller, self._session)
+            held = await self._context.gate.hold(caller, self._session, self._id, takes_over)
         except WrongKey as error:
             raise Refused(Close.WRONG_KEY, str(error)) from error
         if not held:
@@ -214,7 +235,7 @@ class _Line:
         """The first message. Who says nothing takes no recorder's place."""
         address, most = address_of(self._socket), self._context.settings.max_waiting
         try:
-            with self._context.waiting.place(address, most, MOST_SILENT):
+            with self._context.waiting.place(from_address(address), most, MOST_SILENT):
                 hello = await self._receive(HELLO_SECONDS)
         except Crowded as error:
             raise Refused(Close.BUSY, TOO_MANY_SILENT) from error

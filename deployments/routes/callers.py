@@ -36,4 +36,5 @@ def may(what: What) -> Any:
 
 
 OpensSession = Annotated[Caller, may("sessions")]
-MayUpload, MayEnrol = may("uploads"), may("voices")
+UploadsRecording = Annotated[Caller, may("uploads")]
+MayEnrol = may("voices")

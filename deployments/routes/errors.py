@@ -14,6 +14,7 @@ from deployments.gate import Limited, NoApiKey
 from pipeline.api_keys import UnknownApiKey
 from pipeline.blobs import BlobTrouble
 from pipeline.corrections import UnknownSpeaker
+from pipeline.headers import API
 from pipeline.job import UnknownRecording
 from pipeline.keys import WrongKey
 from pipeline.logs import why
@@ -102,6 +103,11 @@ async def _store_away(_: Request, error: Exception) -> JSONResponse:
     )
 
 
+async def _trouble(_: Request, error: Exception) -> JSONResponse:
+    """Whatever nobody thought of; the log has all of it. It is answered outside of all middleware."""
+    return JSONResponse({"detail": "Something went wrong here, and the log says what. Try again."}, 500, API)
+
+
 def explain_errors(api: FastAPI) -> None:
     """Teach an application to answer with them."""
     api.add_exception_handler(UnknownSession, _unknown_session)
@@ -117,3 +123,4 @@ def explain_errors(api: FastAPI) -> None:
     api.add_exception_handler(OutOfStep, _out_of_step)
     api.add_exception_handler(RequestValidationError, _not_understood)
     api.add_exception_handler(RedisError, _store_away)
+    api.add_exception_handler(Exception, _trouble)

@@ -94,6 +94,6 @@ UPLOAD_REFUSALS: Final[Responses] = {
     413: refusal("too big or too long"),
     415: refusal("no recording"),
     422: refusal("encrypted, damaged beyond use, without consent, or a form that makes no sense"),
-    429: refusal("too many in a minute; see Retry-After"),
+    429: refusal("too many in a minute, or too many of one caller wait; see Retry-After"),
     503: refusal("too many wait, or the place where sound is kept is away; see Retry-After"),
 }

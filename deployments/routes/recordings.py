@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, HTTPException, Path, Query, Response
@@ -14,11 +14,12 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from deployments import erasing
 from deployments.facts import declared, facts
-from deployments.routes.access import IsOwner, MayLook, OwnerKey, TheContext, TheKey
+from deployments.routes.access import IsOwner, MayLook, OwnerKey, TheAddress, TheContext, TheKey
 from deployments.routes.examples import JOB, SOUND, TIMELINES
 from deployments.routes.refusals import access, refusal
 from deployments.routes.refusals import events as streamed
 from deployments.routes.sessions import ViewerKey, WhoLooked
+from deployments.routes.streams import server_sent
 from pipeline.exports import FORMATS, best_format
 from pipeline.job import Job, State, UnknownRecording
 from pipeline.jobs import JobStore
@@ -73,10 +74,11 @@ async def look(recording: str, role: Annotated[Role, MayLook], context: TheConte
 
 
 @router.get("/{recording}/events", response_class=StreamingResponse, responses=streamed("a job each"))
-async def events(recording: str, role: Annotated[Role, MayLook], context: TheContext, key: TheKey) -> StreamingResponse:
+async def events(
+    recording: str, role: Annotated[Role, MayLook], context: TheContext, key: TheKey, address: TheAddress
+) -> StreamingResponse:
     """How far a recording is, as server-sent events, until it is over. Each holds all there is to know."""
-    stream = _followed(context.inbox.jobs, recording, role, key)
-    return StreamingResponse(stream, media_type="text/event-stream", headers={"Cache-Control": "no-store"})
+    return await server_sent(context.gate, _followed(context.inbox.jobs, recording, role, key), address)
 
 
 @router.get("/{recording}/timeline", responses=TIMELINES, response_class=StreamingResponse)
@@ -208,7 +210,7 @@ def _for_viewers(job: Job) -> Job:
     return job.model_copy(update={"webhook": ""})
 
 
-async def _followed(jobs: JobStore, recording: str, role: Role, key: str) -> AsyncIterator[str]:
+async def _followed(jobs: JobStore, recording: str, role: Role, key: str) -> AsyncGenerator[str]:
     told, told_at = None, time.monotonic()
     try:
         while True:

@@ -42,7 +42,7 @@ def access(thing: str) -> Responses:
         401: refusal("no key"),
         403: refusal("a key that does not open this, or only to look"),
         404: refusal(f"no such {thing}: never there, expired, or erased"),
-        429: refusal("too many wrong keys from this address; see Retry-After"),
+        429: refusal("too many requests under this key, or wrong keys, from this address; see Retry-After"),
     }
 
 

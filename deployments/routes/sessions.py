@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import secrets
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from math import inf
 from typing import Annotated, Final
 
@@ -14,14 +13,12 @@ from pydantic import BaseModel, Field
 
 from deployments import erasing
 from deployments.context import FULL, Context
-from deployments.gate import Limited
-from deployments.metrics import REFUSED_REQUESTS
-from deployments.routes.access import AsRecorder, AsViewer, TheContext, TheKey
+from deployments.routes.access import AsRecorder, AsViewer, TheAddress, TheContext, TheKey
 from deployments.routes.callers import REFUSALS, OpensSession
 from deployments.routes.refusals import BODY, access, refusal
 from deployments.routes.refusals import events as streamed
+from deployments.routes.streams import server_sent
 from pipeline.looks import AGAIN, Look
-from pipeline.published import STREAM_SECONDS
 from pipeline.purposes import permit
 from pipeline.session import Role, SessionRecord, SessionRequest, UnknownSession
 from pipeline.timeline import CHUNK_SECONDS, EMOTIONS, ChunkSpeaker, EmotionReading, Turn, Word
@@ -128,25 +125,21 @@ async def looks(session: str, context: TheContext) -> WhoLooked:
     response_class=StreamingResponse,
     responses=OF_ONE
     | streamed("the models of pipeline/events.py")
-    | {429: refusal("too many wrong keys from this address, or event streams on this session; see Retry-After")},
+    | {429: refusal("too many requests, wrong keys or streams of this address, or on this session; see Retry-After")},
 )
 async def events(
     session: str,
     role: Annotated[Role, AsViewer],
     context: TheContext,
     key: TheKey,
+    address: TheAddress,
     last_event_id: Annotated[str, Header(pattern=r"^\d{1,15}(-\d{1,15})?$")] = "0",
 ) -> StreamingResponse:
     """Everything that was published and will be, as server-sent events; `Last-Event-ID` goes on where one left off.
 
     It ends where the key that it was opened with is replaced.
     """
-    most, place = context.settings.streams_per_session, secrets.token_hex(8)
-    if not await context.store.hold_stream(session, place, most):
-        REFUSED_REQUESTS.inc(1, {"reason": "streams"})
-        raise Limited(f"As many event streams are open on this session as may be: {most}.", STREAM_SECONDS)
-    stream = _server_sent(context, session, place, key, role, last_event_id)
-    return StreamingResponse(stream, media_type="text/event-stream", headers={"Cache-Control": "no-store"})
+    return await server_sent(context.gate, _followed(context, session, key, role, last_event_id), address, session)
 
 
 @router.post("/{session}/viewer-key", dependencies=[AsRecorder], responses=OF_ONE)
@@ -175,14 +168,11 @@ async def erase(session: str, context: TheContext) -> dict[str, str]:
     return {"erased": session, "detail": "The sound, the events and the timeline of this session are gone."}
 
 
-async def _server_sent(
-    context: Context, session: str, place: str, key: str, role: Role, after: str
-) -> AsyncIterator[str]:
-    store, most = context.store, context.settings.streams_per_session
-    noted_at = -inf
+async def _followed(context: Context, session: str, key: str, role: Role, after: str) -> AsyncGenerator[str]:
+    store, noted_at = context.store, -inf
     try:
         async for batch in store.follow(session, after):
-            if await store.role(session, key) is None or not await store.hold_stream(session, place, most):
+            if await store.role(session, key) is None:
                 return
             if time.monotonic() - noted_at > AGAIN:
                 noted_at = time.monotonic()
@@ -193,5 +183,3 @@ async def _server_sent(
                 yield ": still here\n\n"
     except UnknownSession:
         yield 'event: session.erased\ndata: {"type": "session.erased"}\n\n'
-    finally:
-        await store.let_go_of_stream(session, place)

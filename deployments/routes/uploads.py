@@ -16,9 +16,10 @@ from redis.exceptions import RedisError
 
 from deployments.bodies import FORM, arriving
 from deployments.context import Context
+from deployments.gate import Limited
 from deployments.multipart import BadForm, Form
 from deployments.routes.access import OwnerKey, TheContext
-from deployments.routes.callers import MayUpload
+from deployments.routes.callers import UploadsRecording
 from deployments.routes.errors import LONGEST_PLACE, MOST_MISTAKES
 from deployments.routes.examples import TAKEN_IN, UPLOAD, UPLOAD_REFUSALS
 from pipeline import tasks
@@ -53,11 +54,12 @@ class TakenIn(Job):
     webhook_secret: str = Field(description="signs what the webhook is told: see ToneTrack-Signature")
 
 
-@router.post("", status_code=202, openapi_extra=UPLOAD, responses=UPLOAD_REFUSALS, dependencies=[MayUpload])
+@router.post("", status_code=202, openapi_extra=UPLOAD, responses=UPLOAD_REFUSALS)
 async def upload(
     request: Request,
     response: Response,
     context: TheContext,
+    caller: UploadsRecording,
     owner_key: OwnerKey,
     idempotency_key: Annotated[
         str | None,
@@ -89,6 +91,13 @@ async def upload(
     if promise and await _taken_before(promise, length):
         response.headers["Idempotent-Replayed"] = "true"
     else:
+        try:
+            await context.gate.hold_recording(caller, given.id, inbox.jobs.longest)
+        except Limited as error:
+            if promise:
+                await promise.failed()
+            headers = {"Retry-After": str(error.seconds), "Connection": "close"}
+            raise HTTPException(429, str(error), headers) from error
         arrival = _Arrival(context, given, promise)
         try:
             asked, sent = await arrival.receive(request)

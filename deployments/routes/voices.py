@@ -24,6 +24,7 @@ from deployments.routes.callers import REFUSALS, MayEnrol
 from deployments.routes.refusals import access, refusal
 from pipeline.audio import UndecodableAudio, decode
 from pipeline.enrolment import LONGEST_SECONDS, CannotEnrol
+from pipeline.quotas import from_address
 from pipeline.session import Printable, VoiceKey
 from pipeline.timeline import SAMPLE_RATE
 from pipeline.voices import VoiceRecord, WrongVoiceKey
@@ -131,7 +132,7 @@ async def enrol(request: Request, context: TheContext) -> EnrolledVoice:
     if context.full:
         raise HTTPException(503, FULL, {"Retry-After": "30"})
     try:
-        with context.enrolling.place(address_of(request), MOST_AT_ONCE, MOST_EACH):
+        with context.enrolling.place(from_address(address_of(request)), MOST_AT_ONCE, MOST_EACH):
             asked, sound = await _received(request)
             if not asked.consent:
                 raise HTTPException(422, UNAGREED)

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
+from pipeline.api_keys import ApiKeys
 from pipeline.diarisation.local import LocalDiariser
 from pipeline.store import SessionStore, connect
 from tests.deployments.actors import Actors
@@ -35,3 +36,12 @@ async def store(url: str) -> AsyncIterator[SessionStore]:
     client = connect(url)
     yield SessionStore(client, retention=600)
     await client.aclose()
+
+
+@pytest.fixture
+async def keys(url: str) -> AsyncIterator[ApiKeys]:
+    """The API keys of a Redis with nothing in it."""
+    redis = connect(url)
+    await redis.flushall()
+    yield ApiKeys(redis)
+    await redis.aclose()

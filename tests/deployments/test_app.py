@@ -20,8 +20,8 @@ from ray.serve.schema import ServeDeploySchema
 from deployments.app import build
 from deployments.context import Context
 from deployments.ingress import build_api
+from deployments.own_ray import QUIET_WORKERS
 from deployments.settings import Settings
-from deployments.up import QUIET_WORKERS
 from tests.service import ROOT, record, running_redis
 
 CONFIG = ROOT / "cluster" / "overlays" / "kind" / "serve.yaml"

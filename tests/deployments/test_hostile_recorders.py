@@ -31,6 +31,7 @@ from pipeline.session import Frame, NewSession, SessionRequest
 from pipeline.store import SessionStore
 from pipeline.store import connect as redis_at
 from tests.deployments.actors import FRAME, Actors
+from tests.deployments.doors import at_ease
 from tests.deployments.hostile import Hostile, Message
 from tests.service import Pcm, Service, assert_same, record
 
@@ -119,9 +120,7 @@ async def rig(url: str, actors: Actors, store: SessionStore) -> Rig:
         return waiting
 
     handle = SimpleNamespace(finish=remote(actor.finish))
-    pool = SimpleNamespace(
-        full=False,
-        recorders=0,
+    pool = at_ease(
         actor=lambda _: handle,
         cadence=lambda _: 1,
         hear=lambda session, frame: asyncio.ensure_future(hear(session, frame)),

@@ -12,13 +12,16 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatch
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
 import pytest
+import typer
 from websockets.asyncio.client import connect
 
-from deployments import erasing
+from deployments import erase_cli, erasing
 from deployments.client import Session, add_voice, open_session
 from deployments.protocol import Hello
 from pipeline.api_keys import ApiKeys
@@ -34,6 +37,7 @@ DOCUMENT = (ROOT / "PRIVACY.md").read_text()
 KEPT = DOCUMENT[: DOCUMENT.index("## What you may use it for")]
 NEVER_EXPIRE = set(re.findall(r"^\| `([^`]+)` \|.*\| never\b", KEPT, re.MULTILINE))
 NAMED = set(re.findall(r"`(?:tonetrack:)?([^`]+)`", KEPT))
+REMARK, CALLED = "a remark like no other", "Philippa"  # what somebody wrote, and how a speaker was called
 LONGEST = 32 * 86_400 + 60  # s that anything is kept: what waits 30 days to be heard, a day from then, and a day more
 
 
@@ -58,14 +62,14 @@ def kept(service: Service, small_conversation: Any, tmp_path_factory: pytest.Tem
         made = await ApiKeys(redis).create("a clinic")
         await redis.aclose()
         known = {"voices": voices, "api_key": made.secret}
-        session = await open_session(service.api, "research", "a talk", remark="a test", **known)
+        session = await open_session(service.api, "research", "a talk", remark=REMARK, **known)
         await record(service.api, sound, pace=0, session=session)
-        said = SAID | {"keep_audio": "true", "remark": "a test", "webhook": "https://receiver.invalid/hook"}
+        said = SAID | {"keep_audio": "true", "remark": REMARK, "webhook": "https://receiver.invalid/hook"}
         recording = await upload(service.api, wav_of(sound), idempotency=f"a recording of {time.time()}", said=said)
         await recording.heard()
         await session.get()
         async with as_recorder(session) as http:
-            assert (await http.patch("/speakers/1", json={"name": "Anna"})).status_code == 200
+            assert (await http.patch("/speakers/1", json={"name": CALLED})).status_code == 200
         return Kept(service, session, recording, voice["id"], made.record.id)
 
     kept = asyncio.run(heard())
@@ -92,7 +96,7 @@ def lasting(service: Service) -> dict[str, float]:
 
 
 def mentions(service: Service, identity: str) -> list[str]:
-    """Wherever an id stands: keys of Redis and their values, files of the sound, lines of the logs."""
+    """Wherever an id, or any other word, stands: keys of Redis and their values, files of the sound, logs' lines."""
     wanted, found = identity.encode(), []
     with service.redis() as redis:
         for key in redis.scan_iter():
@@ -164,14 +168,14 @@ async def test_the_record_says_why_and_what_was_agreed_to(kept: Kept) -> None:
     job = await kept.recording.job()
     exported = (await kept.recording.get("/timeline.json")).json()["declared"]
     for known in (told, job, exported):
-        assert (known["purpose"], known["remark"]) == ("research", "a test")
+        assert (known["purpose"], known["remark"]) == ("research", REMARK)
         assert (known["consent"]["version"], known["consent"]["statement"]) == (CURRENT.version, CURRENT.statement)
     assert told["consent"]["agreed_at"] == told["created_at"]
     assert job["consent"] == exported["consent"]
     report = (await kept.recording.get("/report.html")).text
     assert f"{CURRENT.statement} Declared on" in report
     assert f"(wording {CURRENT.version})" in report
-    assert "research: a test" in report
+    assert f"research: {REMARK}" in report
 
 
 async def test_looks_are_told_to_whoever_recorded_and_to_nobody_else(kept: Kept) -> None:
@@ -208,6 +212,8 @@ async def test_one_call_erases_it_everywhere(kept: Kept) -> None:
         found = mentions(service, identity)
         assert len(found) > 4, found
         assert any(name.endswith(".log") or name.startswith("worker") for name in found), found
+    assert len(mentions(service, REMARK)) >= 2
+    assert mentions(service, CALLED)
     assert sound_of(recording.id)
     await session.erase()
     async with recording.client() as http:
@@ -218,6 +224,7 @@ async def test_one_call_erases_it_everywhere(kept: Kept) -> None:
             if left == [f"tonetrack:idempotency:{{{recording.id}}}"]:
                 break  # that a late repeat of its upload learns that it is late
             await asyncio.sleep(1)
+    assert mentions(service, REMARK) == mentions(service, CALLED) == []
     assert all(0 < seconds <= 120 for key, seconds in lasting(service).items() if recording.id in key)
 
 
@@ -227,7 +234,7 @@ async def test_an_operator_erases_with_redis_alone(kept: Kept, small_conversatio
     said = SAID | {"keep_audio": "true"}
     recording = await upload(service.api, wav_of(sound), said=said)
     await recording.heard()
-    logs = next(re.finditer(r"--logs[-_]dir=(\S+)", " ".join(service.processes().values())))[1]
+    logs = str(service.logs_folder())
 
     def erase(identity: str, **settings: str) -> tuple[int, str]:
         command = [sys.executable, "-m", "deployments.cli", "erase", identity, "--logs", logs]
@@ -245,5 +252,43 @@ async def test_an_operator_erases_with_redis_alone(kept: Kept, small_conversatio
         status, said_of_it = erase(identity, TONETRACK_BLOBS=str(place.parent))
         assert status == 0, said_of_it
         assert f"Nothing is left of {identity} in Redis" in said_of_it
-        assert "stays in the memory" in said_of_it, "nobody tells the process that hears it"
+        assert "stays in its memory" in said_of_it, "nobody tells the process that hears it"
         assert mentions(service, identity) == []
+
+
+def test_where_an_id_may_still_stand_in_logs_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    gone = "0123456789abcdef"
+    assert "There are no logs at" in erase_cli._strike_out(gone, tmp_path / "nowhere")
+    (tmp_path / "a.log").write_text(f"{gone} {gone}")
+    assert "where it stood 2 times" in erase_cli._strike_out(gone, tmp_path)
+    assert erase_cli._strike_out(gone, tmp_path) == "No log names it."
+
+    def closed(*_: object) -> int:
+        raise PermissionError(13, "Permission denied", "b.log")
+
+    monkeypatch.setattr("pipeline.logs.strike_out", closed)
+    with pytest.raises(typer.Exit) as ended:
+        erase_cli._strike_out(gone, tmp_path)
+    assert ended.value.exit_code == 1
+
+
+async def test_logs_are_rid_of_it_though_its_actor_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its store has forgotten it by then: who asked again would be told that there is nothing of it."""
+    struck = asyncio.Event()
+
+    async def stored(*_: object) -> None:
+        pass
+
+    async def strike(*_: object) -> None:
+        struck.set()
+
+    async def away(_: str) -> None:
+        raise ConnectionError
+
+    monkeypatch.setattr(erasing, "erase_stored", stored)
+    monkeypatch.setattr(erasing, "_strike_out", strike)
+    actor = SimpleNamespace(drop=SimpleNamespace(remote=away))
+    context: Any = SimpleNamespace(inbox=None, pool=SimpleNamespace(actor=lambda _: actor))
+    with pytest.raises(ConnectionError):
+        await erasing.erase("0123456789abcdef", context)
+    await asyncio.wait_for(struck.wait(), 5)

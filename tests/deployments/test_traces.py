@@ -14,8 +14,8 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.trace.status import Status, StatusCode
 from ray.serve._private import tracing_utils
 
+from deployments.own_ray import TRACED_WORKERS
 from deployments.traces import span_processors
-from deployments.up import TRACED_WORKERS
 
 SECRET = "a-secret-that-nobody-may-read"
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import Sequence
 from typing import Any
 
 import httpx
 import pytest
 
+from tests.benchmarks.usage import OTHERS, kind_of, memory
 from tests.media import Medium, make_media
 from tests.media.mutants import mutants
-from tests.service import Service, silence
+from tests.service import Pcm, Service, assert_same, record, running_service, silence
 from tests.uploads import SAID, send, taken_in, wav_of
 
 
@@ -21,6 +23,8 @@ def wav(small_conversation: Any) -> bytes:
 
 
 AT_ONCE = 8  # uploads under way
+AUTOSCALED = ("recording worker", "emotion recogniser", OTHERS)
+MOST_MORE = 500.0  # MB that a kind of process may have grown by
 BOMBS = ("bomb.flac", "nested.m4a")  # those that are known for bombs before hours of them are heard
 
 
@@ -104,8 +108,11 @@ def media(tmp_path_factory: pytest.TempPathFactory) -> list[Medium]:
     return make_media(tmp_path_factory.mktemp("media"))
 
 
-async def test_every_kind_of_file_is_heard_or_refused_in_a_sentence(service: Service, media: list[Medium]) -> None:
-    """All of `tests.media` at once: what is good is heard to its end, what is none is told so, and nothing breaks."""
+@pytest.mark.parametrize("sampled", [10, pytest.param(None, marks=pytest.mark.long)], ids=["a sample", "all"])
+async def test_every_kind_of_file_is_heard_or_refused_in_a_sentence(
+    service: Service, media: list[Medium], sampled: int | None
+) -> None:
+    """Those of `tests.media` at once: what is good is heard to its end, what is none is told so, and nothing breaks."""
     places = asyncio.Semaphore(AT_ONCE)
     complaints: list[str] = []
 
@@ -145,23 +152,77 @@ async def test_every_kind_of_file_is_heard_or_refused_in_a_sentence(service: Ser
                 complaints.append(f"{medium.name}: {job['media_type']}, {job['channels']} channels")
 
     # What turns out to be hours long only as it is heard is heard where less is taken: `test_queue`.
-    await asyncio.gather(*(sent(one) for one in media if one.seconds < 3_600 or one.claimed))
+    files = [one for one in media if one.seconds < 3_600 or one.claimed]
+    await asyncio.gather(*(sent(one) for one in (random.Random(4).sample(files, sampled) if sampled else files)))
     assert not complaints, "\n".join(complaints)
 
 
-async def test_files_that_are_hard_to_read_are_heard_or_refused_in_a_sentence(service: Service) -> None:
-    """A sample of `tests.media.mutants`, bombs among them, and nobody has to be started anew for it."""
+async def test_some_files_that_are_hard_to_read_are_heard_or_refused_in_a_sentence(
+    service: Service, small_conversation: Any
+) -> None:
+    """A sample of `tests.media.mutants`, bombs among them."""
     made = list(mutants())
     sample = random.Random(3).sample(made, 14) + [(name, data) for name, data in made if name in BOMBS]
-    replicas = {pid for pid, command in service.processes().items() if "ray::" in command}
-    for name, data in sample:
-        answer = await send(service.api, data, name)
-        assert answer.status_code in (202, 413, 415, 422), (name, answer.text)
-        detail = answer.json().get("detail")
+    await _send_all(service, sample, small_conversation[0], AUTOSCALED)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1_200)
+async def test_all_files_that_are_hard_to_read_are_heard_or_refused_in_a_sentence(small_conversation: Any) -> None:
+    """Where nothing is started or ended because much or little is to be done, so that it is seen if something dies."""
+    steady = {"recording_min_workers": 2, "emotion_min_replicas": 2}
+    made = list(mutants())
+    assert len(made) >= 200
+    with running_service(**steady) as service:
+        await _send_all(service, made, small_conversation[0])
+
+
+async def _send_all(
+    service: Service, files: Sequence[tuple[str, bytes]], pcm: Pcm, comes_and_goes: Sequence[str] = ()
+) -> None:
+    """Each is answered as it should be, nothing has to be started anew, and whoever talks meanwhile does not notice.
+
+    `comes_and_goes`: kinds of processes of which there are more when there is much to do.
+    """
+    neighbour, _, _ = await record(service.api, pcm)
+    undisturbed = await neighbour.get()
+    replicas = {pid: command for pid, command in service.processes().items() if "ray::" in command}
+    before = memory(service)
+    beside = asyncio.create_task(_talk(service, pcm, over := asyncio.Event()))
+    places = asyncio.Semaphore(AT_ONCE)
+    complaints = await asyncio.gather(*(_complaints(service, name, data, places) for name, data in files))
+    over.set()
+    grown = {kind: taken - before.get(kind, 0) for kind, taken in memory(service).items() if kind not in comes_and_goes}
+    for timeline in await beside:
+        assert_same(timeline, undisturbed)
+    assert not (wrong := [what for each in complaints for what in each]), "\n".join(wrong)
+    there = service.processes()
+    gone = [command for pid, command in replicas.items() if pid not in there]
+    assert not [command for command in gone if kind_of(command) not in comes_and_goes]
+    assert all(more < MOST_MORE for more in grown.values()), grown
+
+
+async def _complaints(service: Service, name: str, data: bytes, places: asyncio.Semaphore) -> list[str]:
+    """What is wrong with what becomes of a file."""
+    async with places:
+        while (answer := await send(service.api, data, name)).status_code == 429:  # as many as one may in a minute
+            await asyncio.sleep(int(answer.headers["Retry-After"]))
+        if answer.status_code not in (202, 413, 415, 422):
+            return [f"{name}: {answer.status_code} {answer.text}"]
+        told, wrong = answer.json().get("detail"), []
         if answer.status_code == 202:
             job = await taken_in(service.api, answer).until()
-            assert job["state"] in ("done", "failed"), (name, job)
-            assert not job["retryable"], (name, job)
-            detail = job["error"]
-        assert detail is None or (detail[:1].isupper() and detail.endswith(".")), (name, detail)
-    assert replicas <= service.processes().keys(), "a process was started anew"
+            told = job["error"]
+            if job["state"] not in ("done", "failed") or job["retryable"]:
+                wrong = [f"{name}: {job}"]
+        sentence = told is None or (told[:1].isupper() and told.endswith("."))
+        return wrong if sentence else [*wrong, f"{name}: no sentence: {told!r}"]
+
+
+async def _talk(service: Service, pcm: Pcm, over: asyncio.Event) -> list[Any]:
+    """The timelines of one live session after another, in real time, until it is over."""
+    timelines = []
+    while not over.is_set():
+        session, _, _ = await record(service.api, pcm, pace=1)
+        timelines.append(await session.get())
+    return timelines

@@ -15,7 +15,7 @@ from fastapi import FastAPI
 from deployments import bodies
 from deployments.routes import voices
 from deployments.routes.voices import MOST_AT_ONCE, MOST_BYTES, MOST_EACH
-from tests.deployments.test_gate import application, client
+from tests.deployments.doors import application, client
 from tests.deployments.test_multipart import BOUNDARY, CONTENT_TYPE, body, file
 from tests.media.mutants import bombs, mutants
 from tests.service import Service, silence

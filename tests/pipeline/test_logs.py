@@ -220,3 +220,23 @@ def test_an_id_is_struck_out_of_files_that_are_being_written(tmp_path: Path) -> 
     assert log.read_text() == f'{{"session": "{dashes}"}}\n{{"session": "{other}"}}\n{dashes}{dashes}\nand on\n'
     assert (tmp_path / "kept").read_text() == gone, "what a link leads to is no log"
     assert strike_out(other, log) == 1
+
+
+def test_a_log_that_cannot_be_written_to_is_told_of_once_all_others_are_done(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = "0123456789abcdef"
+    names = ("a.log", "b.log", "c.log")
+    for name in names:
+        (tmp_path / name).write_text(gone)
+    usual = Path.open
+
+    def opened(path: Path, *how: Any, **more: Any) -> Any:
+        if path.name == "b.log" and how == ("r+b",):
+            raise PermissionError(13, "Permission denied", str(path))
+        return usual(path, *how, **more)
+
+    monkeypatch.setattr(Path, "open", opened)
+    with pytest.raises(PermissionError, match=r"b\.log"):
+        strike_out(gone, tmp_path)
+    assert [(tmp_path / name).read_text() == gone for name in names] == [False, True, False]

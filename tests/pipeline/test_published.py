@@ -7,7 +7,7 @@ import asyncio
 import pytest
 import redis
 
-from pipeline import published, tasks
+from pipeline import tasks
 from pipeline.corrections import Correction, Merging, Naming, parse
 from pipeline.events import Event, HopHeard, SessionEnded, SpeakerNamed
 from pipeline.published import Corrected
@@ -46,21 +46,6 @@ async def test_many_followers_leave_room_for_everybody_else(store: SessionStore,
             await asyncio.sleep(0.01)
         assert await store.role(session.id, session.recorder_key) is Role.RECORDER
     await tasks.end(*following)
-
-
-async def test_so_many_streams_may_be_open_and_who_falls_silent_lets_go(
-    store: SessionStore, session: NewSession, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async def held(*streams: str) -> list[bool]:
-        return [await store.hold_stream(session.id, stream, most=2) for stream in streams]
-
-    assert await held("a", "b", "c", "a") == [True, True, False, True]
-    await store.let_go_of_stream(session.id, "a")
-    assert await held("c", "a") == [True, False]
-    monkeypatch.setattr(published, "STREAM_SECONDS", 0.02)
-    assert await held("c", "b") == [True, True]
-    await asyncio.sleep(0.05)
-    assert await held("d", "e") == [True, True]
 
 
 async def test_followers_see_the_past_and_then_the_rest(store: SessionStore, session: NewSession) -> None:

@@ -2,10 +2,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
+from typing import Any
 
 import pytest
 
-from pipeline.quotas import Quotas, from_address
+from pipeline.published import session_key
+from pipeline.quotas import Quotas, from_address, on_session, to_caller
 from pipeline.store import connect
 from tests.service import running_redis
 
@@ -52,29 +54,108 @@ async def test_who_only_looks_takes_nothing(replicas: tuple[Quotas, Quotas]) -> 
 
 async def test_so_many_places_at_once(replicas: tuple[Quotas, Quotas]) -> None:
     here, there = replicas
-    assert await here.hold("anna", "s1", 2, 60)
-    assert await there.hold("anna", "s2", 2, 60)
-    assert not await here.hold("anna", "s3", 2, 60)
-    assert await there.hold("anna", "s1", 2, 60), "who has a place keeps it, on whatever replica"
-    assert await here.hold("ben", "s3", 2, 60)
-    await there.let_go("anna", "s1")
-    assert await here.hold("anna", "s3", 2, 60)
+    assert await here.hold("anna", "s1", "l1", 2, 60)
+    assert await there.hold("anna", "s2", "l2", 2, 60)
+    assert not await here.hold("anna", "s3", "l3", 2, 60)
+    assert await there.hold("anna", "s1", "l1", 2, 60), "who has a place keeps it, on whatever replica"
+    assert await here.hold("ben", "s3", "l4", 2, 60)
+    await there.let_go("anna", "s1", "l1")
+    assert await here.hold("anna", "s3", "l3", 2, 60)
+
+
+async def test_a_place_is_that_of_the_line_which_took_the_session_over(replicas: tuple[Quotas, Quotas]) -> None:
+    here, there = replicas
+    assert await here.hold("anna", "s1", "old", 1, 60)
+    assert await there.hold("anna", "s1", "refused", 1, 60)
+    await there.let_go("anna", "s1", "refused")
+    assert not await there.hold("anna", "s2", "other", 1, 60), "what never recorded frees nothing"
+    assert await there.hold("anna", "s1", "new", 1, 60, takes_over=True)
+    assert await here.hold("anna", "s1", "old", 1, 60)
+    await here.let_go("anna", "s1", "old")
+    assert not await here.hold("anna", "s2", "other", 1, 60), "the new line records"
+    await there.let_go("anna", "s1", "new")
+    assert await here.hold("anna", "s2", "other", 1, 60)
+
+
+async def test_who_takes_over_while_another_leaves_keeps_the_place(
+    replicas: tuple[Quotas, Quotas], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here, there = replicas
+    assert await here.hold("anna", "s1", "old", 1, 60)
+    leave = here._leave
+
+    async def overtaken(**asked: Any) -> Any:
+        left = await leave(**asked)
+        await asyncio.sleep(0.002)  # places are held until a millisecond
+        assert await there.hold("anna", "s1", "new", 1, 60, takes_over=True)
+        return left
+
+    monkeypatch.setattr(here, "_leave", overtaken)
+    await here.let_go("anna", "s1", "old")
+    assert not await there.hold("anna", "s2", "other", 1, 60)
+
+
+async def test_who_gets_no_place_holds_nothing(replicas: tuple[Quotas, Quotas]) -> None:
+    here, there = replicas
+    assert await here.hold("anna", "s1", "l1", 1, 60)
+    assert not await there.hold("anna", "s2", "l2", 1, 60)
+    assert await here._redis.keys("*s2*") == []
+
+
+async def test_a_stream_has_a_place_until_it_ends(replicas: tuple[Quotas, Quotas]) -> None:
+    here, there = replicas
+    for ours, others in (to_caller("anna"), to_caller("ben")), (on_session("s1"), on_session("s2")):
+        assert await here.hold_stream(ours, "a", 1, 60)
+        assert await there.hold_stream(ours, "a", 1, 60)
+        assert not await there.hold_stream(ours, "b", 1, 60)
+        assert await there.hold_stream(others, "b", 1, 60)
+        await there.let_go_of_stream(ours, "a")
+        assert await there.hold_stream(ours, "b", 1, 60)
 
 
 async def test_what_is_erased_has_no_place_whoever_held_it(replicas: tuple[Quotas, Quotas]) -> None:
     here, there = replicas
-    assert await here.hold("anna", "s1", 1, 60)
+    assert await here.hold("anna", "s1", "l1", 1, 60)
     await there.forget("s1")
     await there.forget("nobody")
     assert await here._redis.keys("*") == []
-    assert await here.hold("anna", "s2", 1, 60)
+    assert await here.hold("anna", "s2", "l2", 1, 60)
+
+
+async def test_a_recording_has_a_place_until_somebody_lets_go_of_it(replicas: tuple[Quotas, Quotas]) -> None:
+    here, there = replicas
+    assert await here.hold_recording("anna", "r1", 2, 60)
+    assert await there.hold_recording("anna", "r2", 2, 60)
+    assert not await here.hold_recording("anna", "r3", 2, 60)
+    assert await here.hold_recording("anna", "r1", 2, 60), "who has a place keeps it"
+    assert await here.hold_recording("ben", "r3", 2, 60)
+    assert await here.hold("anna", "s1", "l1", 1, 60), "what is recorded is counted by itself"
+    await there.let_go_of_recording("r1")
+    await there.let_go_of_recording("r1")
+    assert await here.hold_recording("anna", "r4", 2, 60)
+    for recording in ("r2", "r3", "r4"):
+        await there.let_go_of_recording(recording)
+    await here.forget("s1")
+    assert await here._redis.keys("*") == []
+
+
+async def test_no_place_outlasts_what_it_is_held_for_nor_ends_with_a_shorter_one(
+    replicas: tuple[Quotas, Quotas],
+) -> None:
+    quotas, _ = replicas
+    assert await quotas.hold_recording("anna", "r1", 2, 60)
+    assert await quotas.hold_recording("anna", "r2", 2, 0.05)
+    await asyncio.sleep(0.06)
+    assert await quotas.hold_recording("anna", "r3", 2, 60)
+    assert not await quotas.hold_recording("anna", "r4", 2, 60)
+    assert await quotas._redis.get(session_key("r2", "uploader")) is None
 
 
 async def test_the_place_of_who_gives_no_sign_of_life_is_free_again(replicas: tuple[Quotas, Quotas]) -> None:
     quotas, _ = replicas
-    assert await quotas.hold("anna", "s1", 1, 0.05)
+    assert await quotas.hold("anna", "s1", "l1", 1, 0.05)
     await asyncio.sleep(0.06)
-    assert await quotas.hold("anna", "s2", 1, 60)
+    assert await quotas.hold("anna", "s2", "l2", 1, 60)
 
 
 @pytest.mark.parametrize(
