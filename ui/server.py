@@ -8,16 +8,20 @@ import os
 import re
 import signal
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
 
 from bokeh.application import Application
 from bokeh.application.handlers import DirectoryHandler
 from bokeh.server.server import Server
 from tornado.httputil import HTTPHeaders, HTTPServerRequest
 from tornado.ioloop import IOLoop
+from tornado.routing import Matcher, Rule
 from tornado.web import ErrorHandler, OutputTransform, RequestHandler, StaticFileHandler
 
 from pipeline.headers import of_page
 from pipeline.logs import speak
+from ui.crowd import Nameless, OneTooMany, Refusal
 from ui.feed import hub
 from ui.settings import PageSettings
 
@@ -92,9 +96,21 @@ def websocket_origins(settings: PageSettings) -> list[str]:
     """Pages that may open the document's WebSocket: this one, by every name that it may be reached under."""
     if settings.host in ("127.0.0.1", "localhost"):
         return [f"{name}:{settings.ui_port}" for name in ("127.0.0.1", "localhost")]
-    # Behind an address for everyone the name is not known. A foreign page that opens a document has no key to show it
-    # anything with, and no cookie opens one.
-    return ["*"]
+    return ["*"]  # behind an address for everyone the name is not known beforehand: see `_FromElsewhere`
+
+
+class _FromElsewhere(Matcher):
+    """The document's WebSocket, asked for by a page of another host than this one was asked for."""
+
+    def match(self, request: HTTPServerRequest) -> dict[str, Any] | None:
+        origin = request.headers.get("Origin")
+        if origin is None or not request.path.endswith("/ws"):
+            return None
+        try:
+            page = urlsplit(origin).netloc
+        except ValueError:
+            page = ""
+        return None if page.lower() == request.host.lower() else {}
 
 
 def serve(settings: PageSettings) -> Server:
@@ -119,6 +135,12 @@ def serve(settings: PageSettings) -> Server:
     server._tornado.add_transform(secured(settings))
     # Before all others, for any host. A file system takes no NUL, and Tornado's own handler of files answers 500.
     server._tornado.add_handlers(r".+", [(r".*%00.*", ErrorHandler, {"status_code": 404})])
+    crowd = Rule(OneTooMany(settings, lambda: server.get_sessions("/")), Refusal, {"settings": settings})
+    server._tornado.default_router.rules[:0] = [
+        Rule(_FromElsewhere(), ErrorHandler, {"status_code": 403}),
+        Rule(Nameless(), ErrorHandler, {"status_code": 400}),
+        crowd,
+    ]
     return server
 
 

@@ -24,6 +24,8 @@ class PageSettings(BaseSettings):
     api_url: str = Field("", description="where browsers reach the API; empty: the page's own host, at `port`")
     require_api_keys: bool = Field(False, description="whether the API takes an API key for what the page begins")
     wrong_keys_per_minute: int = Field(60, ge=1, description="wrong keys that an address may try")
+    pages_per_minute: int = Field(60, ge=1, description="pages that an address may open, reloads included")
+    pages_per_caller: int = Field(128, ge=1, description="pages that an address may have open at once")
     diariser: Literal["local", "google"] = Field(
         "local", description="who tells speakers apart, unless a session says otherwise"
     )

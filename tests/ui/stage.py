@@ -43,6 +43,8 @@ def running_page(settings: PageSettings) -> Iterator[str]:
         "TONETRACK_HOST": settings.host,
         "TONETRACK_UI_PORT": str(settings.ui_port),
         "TONETRACK_PORT": str(settings.port),
+        "TONETRACK_PAGES_PER_MINUTE": str(settings.pages_per_minute),
+        "TONETRACK_PAGES_PER_CALLER": str(settings.pages_per_caller),
     }
     process = subprocess.Popen([sys.executable, "-m", "ui.server"], cwd=ROOT, env=environment)
     url = f"http://127.0.0.1:{settings.ui_port}"

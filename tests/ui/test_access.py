@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 import json
 
+import httpx
 import pytest
 import redis
+from bokeh.util.token import generate_jwt_token
 from playwright.sync_api import BrowserContext, Page, expect
 from pydantic import SecretStr
 
@@ -121,3 +124,24 @@ def test_with_a_new_viewer_link_the_old_one_shows_nothing_any_more(
     other.goto(recorder.url)
     wait(other, "d.role === 'viewer' && d.speakers >= 1")
     assert recorder.evaluate("document.documentElement.dataset.role") == "recorder"
+
+
+def test_pages_of_other_hosts_open_no_document(redis_url: str) -> None:
+    """Where the service listens for everyone, it goes by the name that it was asked for under."""
+    port = free_port()
+    settings = PageSettings(redis_url=SecretStr(redis_url), ui_port=port, port=free_port(), host="0.0.0.0")
+    asking = {
+        "Connection": "Upgrade",
+        "Upgrade": "websocket",
+        "Sec-WebSocket-Version": "13",
+        "Sec-WebSocket-Key": base64.b64encode(bytes(16)).decode(),
+        "Sec-WebSocket-Protocol": f"bokeh, {generate_jwt_token('document')}",
+    }
+    with running_page(settings):
+
+        def status(**header: str) -> int:
+            return httpx.get(f"http://127.0.0.1:{port}/ws", headers=asking | header).status_code
+
+        assert status(Origin=f"http://127.0.0.1:{port}") == status() == 101
+        for foreign in ("https://evil.example", "http://127.0.0.1:1", "http://[", "null"):
+            assert status(Origin=foreign) == 403

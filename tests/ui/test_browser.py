@@ -143,9 +143,14 @@ def test_reload_goes_on_in_the_same_session_and_erase_ends_it(
     assert backend.order == list(range(len(backend.order)))
 
     until(page, "document.title.startsWith('Sunday')")
-    page.get_by_role("button", name="Erase now").click()
-    page.get_by_role("button", name="Erase", exact=True).click()
-    expect(page.get_by_role("alert")).to_have_text("This session has been erased. Nothing of it is left.")
+    for refusal, told in (
+        ((503, {"detail": "The store is away."}), "This session could not be erased. The store is away."),
+        (None, "This session has been erased. Nothing of it is left."),
+    ):
+        backend.refusal = refusal
+        page.get_by_role("button", name="Erase now").click()
+        page.get_by_role("button", name="Erase", exact=True).click()
+        expect(page.get_by_role("alert")).to_contain_text(told)
     wait(page, "d.state === 'erased' && d.recorder === 'idle'")
     assert page.title() == "ToneTrack"
     expect(page.locator("#title")).to_be_empty()

@@ -8,7 +8,7 @@
 const PROTOCOL = 1
 const FIRST_DELAY = 250 // ms; doubles up to the longest, and half of it is chance so that clients do not return as one
 const LONGEST_DELAY = 5_000
-const BUSY_DELAY = 5_000
+const BUSY_DELAY = 10_000 // of which half is chance, too
 const OPENING_LIMIT = 10_000 // ms in which a line must be open and welcomed; from then on, heartbeats judge it
 const DEAD_AFTER = 3 // heartbeats without a sign of life
 const FRAME_LIMIT = 1_200 // frames kept without acknowledgement: ten minutes of half seconds

@@ -178,9 +178,15 @@ async function askOpened(what) {
 
 async function erase() {
   if (!opened.job) {
-    // The service forgets it in more places; where it does not answer, the store forgets it at least.
-    await api.eraseSession(mine.session, mine.recorderKey).catch(() => {})
-    return ask("erase")
+    try {
+      await api.eraseSession(mine.session, mine.recorderKey)
+    } catch (error) {
+      if (error.status !== 404) {
+        trouble = say.notErased(error)
+        return show()
+      }
+    }
+    return ask("erase") // this page's own memory of it
   }
   if (!(await askOpened("erase"))) return undefined
   keys.forget(mine.session)

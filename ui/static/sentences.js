@@ -160,6 +160,12 @@ export function notOpened({status, message}) {
   return message || "The server could not open a session. Please try again."
 }
 
+/** Why a session is still there. */
+export function notErased({status, message}) {
+  const why = (status && message) || "ToneTrack’s service does not answer at the moment."
+  return `This session could not be erased. ${why} Please try again.`
+}
+
 /** Why an upload was not taken in. */
 export function refusedUpload(status, detail) {
   if (typeof detail === "string" && detail) return detail

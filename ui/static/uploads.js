@@ -30,7 +30,8 @@ export class Uploads extends EventTarget {
 
   /**
    * Dispatches `change` with every step, and `taken` with the server's answer.
-   * @param {(post: object) => Promise<{status: number, told: object}>} [send] posts; rejects when the line breaks
+   * @param {(post: object) => Promise<{status: number, told: object, after: number}>} [send] posts; rejects when the
+   *   line breaks. `after`: in how many seconds to come again, where the server says so
    */
   constructor({send = post, delays = DELAYS} = {}) {
     super()
@@ -85,7 +86,7 @@ export class Uploads extends EventTarget {
     for (;;) {
       // It comes under the same key each time, for what it is given follows from that as well.
       if (item.key === undefined) item.key = keys.owners()[0] ?? null
-      const {status, told} = await this.attempt(item)
+      const {status, told, after} = await this.attempt(item)
       if (!this.items.includes(item)) return
       if (status === 202) {
         this.items = this.items.filter((other) => other !== item)
@@ -99,7 +100,8 @@ export class Uploads extends EventTarget {
         continue
       }
       const again = status === STILL_ARRIVING ? left.arriving : AGAIN.has(status) ? left.broken : []
-      const delay = again.shift()
+      // Who is asked to come again is not turned away for coming.
+      const delay = SAYS_WHY.has(status) && after ? after * 1_250 : again.shift()
       if (delay === undefined) {
         const stuck = status === STILL_ARRIVING || AGAIN.has(status) || told?.code === "api_key"
         return this.become(item, stuck ? "stuck" : "refused", say.refusedUpload(status, told?.detail))
@@ -173,7 +175,8 @@ function post({url, headers, body, progress, signal}) {
     request.responseType = "json"
     request.upload.onprogress = ({loaded}) => progress(Math.min(loaded, body.size - 1))
     request.upload.onload = () => progress(body.size)
-    request.onload = () => resolve({status: request.status, told: request.response})
+    request.onload = () =>
+      resolve({status: request.status, told: request.response, after: Number(request.getResponseHeader("Retry-After"))})
     request.onerror = request.onabort = () => reject(new Error("the line broke"))
     signal.addEventListener("abort", () => request.abort())
     request.send(body)
