@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run setup develop test test-slow test-long test-cluster check audit evaluate bench soak chaos format lock
+.PHONY: run setup develop test test-slow test-bench test-long test-cluster check audit evaluate bench soak chaos format lock
 
 run: setup
 	@exec $(BIN)/tonetrack up
@@ -16,12 +16,16 @@ TWO_AT_A_TIME := --numprocesses 2 --dist loadgroup
 test test-slow: export OMP_NUM_THREADS = 1
 
 test: .venv/test.done
-	$(BIN)/pytest -m "not slow and not long and not cluster" $(TWO_AT_A_TIME)
+	$(BIN)/pytest -m "not slow and not bench and not long and not cluster" $(TWO_AT_A_TIME)
 
 test-slow: .venv/test.done
 	$(BIN)/pytest -m slow $(TWO_AT_A_TIME)
 
-# One at a time, for they load the machine or measure it: ten thousand hostile recorders, chaos, benchmarks.
+# The quick forms of `make bench` and `make chaos`; one at a time, for the first measures, and the second loads the machine.
+test-bench: .venv/test.done
+	$(BIN)/pytest -m bench
+
+# One at a time, for they load the machine: ten thousand hostile recorders, all of two hundred hostile files, training.
 test-long: .venv/test.done
 	$(BIN)/pytest -m long
 
@@ -46,7 +50,8 @@ evaluate: .venv/test.done
 	$(BIN)/tonetrack evaluate speakers $(ARGS)
 
 # How soon the service answers, what it carries and what that costs; ARGS=--quick takes less of it; ARGS=--help. Whether
-# it carries that for two minutes, three times, takes 25 minutes more: ARGS="--only held --report build/held.json".
+# it carries that for two minutes, three times, takes 25 minutes more: ARGS="--only held --report build/held.json"; what
+# four hours of one session take, 20 more: ARGS="--only hours --report build/hours.json".
 bench: .venv/test.done
 	$(BIN)/python -m tests.benchmarks $(ARGS)
 

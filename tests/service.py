@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import re
 import signal
 import socket
@@ -11,7 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -65,11 +66,15 @@ class Service:
         assert found
         return redis.Redis(unix_socket_path=found[1])
 
+    def logs_folder(self) -> Path:
+        """Where its Ray logs, which its processes are told when they are started."""
+        found = re.search(r"--logs?[-_]dir=(\S+)", " ".join(self.processes().values()))
+        assert found
+        return Path(found[1])
+
     def logs(self) -> dict[str, str]:
         """All that it has logged so far, Ray's own files included, by the files' names."""
-        found = re.search(r"--logs[-_]dir=(\S+)", " ".join(self.processes().values()))
-        assert found
-        files = [self.log, *(file for file in Path(found[1]).rglob("*") if file.is_file())]
+        files = [self.log, *(file for file in self.logs_folder().rglob("*") if file.is_file())]
         return {file.name: file.read_text(errors="replace") for file in files}
 
     def kill(self, part: str) -> int:
@@ -85,6 +90,15 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def lasting_port() -> int:
+    """A TCP port to listen on again and again: below those that connections take by themselves (32768 on Linux)."""
+    for port in random.sample(range(20_000, 32_000), 100):
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise OSError("no port is free")
 
 
 @contextmanager

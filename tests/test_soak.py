@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from typing import Any
 import httpx
 import pytest
 
+from deployments.client import RecordingRefused
 from pipeline.events import HopHeard
 from tests import soak
 from tests.benchmarks.examples import MACHINE
@@ -30,6 +32,8 @@ def figures(*held: Held, missing: int = 0) -> dict[str, Any]:
         "uploads": 30,
         "refused": 0,
         "missing": missing,
+        "broken": [],
+        "ended": [],
         "lag": {"p50": 0.1, "p95": 0.2, "p99": 0.3},
         "held": [asdict(each) for each in held],
     }
@@ -48,10 +52,10 @@ def test_the_end_is_compared_with_what_was_there_once_all_had_come() -> None:
         (Held("page", "memory, MB", 100, 110), False),
         (Held("page", "memory, MB", 1_000, 1_090), False),
         (Held("page", "memory, MB", 20, 29), False),
-        (Held("page", "files", 20, 26), True),
-        (Held("page", "files", 20, 25), False),
-        (Held("page", "threads", 10, 14), True),
-        (Held("page", "threads", 10, 13), False),
+        (Held("page", "files", 20, 31), True),
+        (Held("page", "files", 20, 30), False),
+        (Held("page", "threads", 10, 21), True),
+        (Held("page", "threads", 10, 20), False),
         (Held("data in Redis", "keys", 100, 151), True),
         (Held("data in Redis", "keys", 100, 150), False),
         (Held("data in Redis", "keys", 0, 51), True),
@@ -63,8 +67,25 @@ def test_something_grew_by_its_share_and_by_more_than_chance(held: Held, grew: b
 
 
 def test_what_does_not_hold_is_said_in_sentences() -> None:
-    told = verdict(figures(Held("page", "files", 20, 40), Held("proxy", "files", 20, 20), missing=3))
-    assert told == ["3 hops are missing.", "page: files grew from 20 to 40 (+100 %)."]
+    found = figures(Held("page", "files", 20, 40), Held("proxy", "files", 20, 20), missing=3)
+    assert verdict(found | {"broken": ["RecordingRefused: Gone."], "ended": ["Ingress"]}) == [
+        "3 hops are missing.",
+        "Ended before its time: RecordingRefused: Gone.",
+        "Another Ingress runs at the end than in the beginning.",
+        "page: files grew from 20 to 40 (+100 %).",
+    ]
+
+
+def test_only_processes_that_are_to_last_are_known_by_their_ids(monkeypatch: pytest.MonkeyPatch) -> None:
+    commands = {
+        3: ["ray::ServeReplica:tonetrack:Ingress.handle_request"],
+        5: ["ray::ServeReplica:tonetrack:RecordingWorker"],
+        4: ["python", "-m", "ui.server"],
+        9: [],
+    }
+    monkeypatch.setattr(soak.psutil, "Process", lambda pid: SimpleNamespace(cmdline=lambda: commands[pid]))
+    service: Any = SimpleNamespace(processes=lambda: commands)
+    assert soak.living(service) == {"Ingress": [3], "ui.server": [4]}
 
 
 def test_one_event_may_tell_of_several_hops() -> None:
@@ -73,8 +94,8 @@ def test_one_event_may_tell_of_several_hops() -> None:
 
 
 def test_an_event_that_skips_more_than_are_ever_heard_together_has_lost_some() -> None:
-    assert len(lags_of([(0.5, 0.1), (2.5, 0.1)])) == hops_until(2.5) == 5
-    assert len(lags_of([(0.5, 0.1), (4.0, 0.1)])) == hops_until(4.0) - 3
+    assert len(lags_of([(0.5, 0.1), (2.0, 0.1)])) == hops_until(2.0) == 4
+    assert len(lags_of([(0.5, 0.1), (4.0, 0.1)])) == hops_until(4.0) - 4
 
 
 def test_a_last_hop_that_ends_where_the_one_before_it_did_is_none() -> None:
@@ -91,11 +112,19 @@ async def test_hops_that_were_heard_together_are_not_missing_and_a_full_machine_
 
     class Recording:
         def __init__(self, session: Heard) -> None:
-            pass
+            self.breaks = [1013, 1006]
+            self.welcomed = asyncio.Event()
 
         async def record(self, frames: AsyncIterator[bytes]) -> None:
-            pass
+            if gone:
+                raise RecordingRefused(4404, "Gone.")
+            said = asyncio.create_task(anext(frames))
+            await asyncio.sleep(0.05)
+            assert not said.done(), "who is not let in yet says nothing"
+            self.welcomed.set()
+            await said
 
+    gone: list[bool] = []
     full = httpx.HTTPStatusError("full", request=httpx.Request("POST", "/"), response=httpx.Response(503))
     answers: list[Heard | Exception] = [full, Heard()]
 
@@ -111,8 +140,13 @@ async def test_hops_that_were_heard_together_are_not_missing_and_a_full_machine_
     service: Any = SimpleNamespace(api="")
     people = soak.Crowd(service, silence(0.5), seed=1)
     await people._session(silence(2.5))
-    assert (people.refused, people.sessions, people.missing) == (1, 1, 1)
+    assert (people.refused, people.sessions, people.missing) == (2, 1, 1)
     assert people.lags == pytest.approx([0.6, 0.1, 0.6, 0.1])
+    gone.append(True)
+    answers.append(Heard())
+    await people._session(silence(2.5))
+    assert people.sessions == 1
+    assert people.broken == ["RecordingRefused: Gone."]
 
 
 def test_the_command_prints_a_report_and_starts_nothing(tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """`make bench`: what ToneTrack carries, how soon it answers, what that costs, and beside what.
 
     .venv/bin/python -m tests.benchmarks --quick --report figures.json
-    .venv/bin/python -m tests.benchmarks --only held --report held.json
+    .venv/bin/python -m tests.benchmarks --only held --only hours --report held.json
 
 Each part prints its tables. The figures go to a JSON file, and with the plots to a page of the same name that needs no
 network. Everything is measured in one run on one machine, so that ratios mean something.
@@ -19,14 +19,14 @@ from pathlib import Path
 
 from rich.console import Console
 
-from tests.benchmarks import batch, capacity, card, efficiency, held, latency, length, paper, sides
+from tests.benchmarks import batch, capacity, card, efficiency, held, hours, latency, length, paper, rush, sides
 from tests.benchmarks.figures import Figures
 from tests.benchmarks.machine import here
 from tests.benchmarks.plots import Shown, page
 from tests.benchmarks.readme import aims, headline, markdown
 from tests.benchmarks.run import Part, Run
 
-MODULES = (latency, capacity, held, length, efficiency, batch, sides, card, paper)
+MODULES = (latency, capacity, rush, held, length, hours, efficiency, batch, sides, card, paper)
 PARTS: dict[str, Part] = {module.PART.name: module.PART for module in MODULES}
 REPORT = Path("build/benchmark.json")
 WIDTH = 120  # of what is printed where there is no terminal

@@ -66,9 +66,9 @@ async def _beside(run: Run, uploader: Uploader, file: Path) -> dict[str, float]:
     going = [uploader.job(*upload)["state"] in ("queued", "running") for upload in uploads]
     for upload in uploads:
         uploader.erase(*upload)
-    await crowd.leave()
+    dropped = await crowd.leave()
     await crowd.erase()
-    return {"p95_alone": alone["p95"], "p95_beside": busy["p95"], "still_heard": sum(going)}
+    return {"p95_alone": alone["p95"], "p95_beside": busy["p95"], "still_heard": sum(going), "dropped": dropped}
 
 
 def tables(figures: Figures) -> list[Table]:
@@ -79,7 +79,8 @@ def tables(figures: Figures) -> list[Table]:
         ["what", "real-time factor", "seconds", "over the plain process"],
         note=f"Most memory with {long['minutes']:g} minutes: a worker {long['worker_mb']:.0f} MB of its own, all"
         f" processes {long['all_mb'] / 1000:.1f} GB. {LIVE} live streams alone: p95 {beside['p95_alone']:.2f} s; beside"
-        f" two uploads, {beside['still_heard']} of which were not over by then: {beside['p95_beside']:.2f} s.",
+        f" two uploads, {beside['still_heard']} of which were not over by then: {beside['p95_beside']:.2f} s, and"
+        f" {beside['dropped']} hops dropped.",
     )
     rows = {
         f"{one['minutes']:g} min in one plain process": one,

@@ -88,11 +88,14 @@ def gently(streams: int, levels: Sequence[int]) -> list[int]:
 async def beyond(crowd: Crowd, excess: Sequence[Session], listened: float) -> Row:
     """Have more come than there is room for: half of them to sessions that were opened while there was room.
 
-    It is those who were there before that are listened to, for so many seconds.
+    It is those who were there before that are listened to, until all who came are in or refused, and for so many
+    seconds more.
     """
     crowd.refused.clear()
     there, came = list(crowd.streams), 2 * len(excess)
-    let_in, heard = await asyncio.gather(crowd.join(came, excess), listen_to(crowd, there, listened))
+    coming = asyncio.create_task(crowd.join(came, excess))
+    heard = await listen_to(crowd, there, listened, coming)
+    let_in = await coming
     return {"came": came, "running": len(there), "let_in": let_in, "refused": dict(crowd.refused), **heard}
 
 
@@ -162,6 +165,7 @@ def _levels(figures: Figures) -> Table:
         "p50 s",
         "p95 s",
         "p99 s",
+        "p95 since sent",
         "kept up",
         "heard every, s",
         "carried",
@@ -173,7 +177,7 @@ def _levels(figures: Figures) -> Table:
     for row in figures["rows"]:
         shown.add(
             str(row["streams"]) + ("" if row["streams"] == row["asked"] else f" of {row['asked']}"),
-            *(seconds(row[name]) for name in ("p50", "p95", "p99")),
+            *(seconds(row[name]) for name in ("p50", "p95", "p99", "sent_p95")),
             percent(row["kept_up"]),
             seconds(row["every"]),
             "yes" if row["carried"] else "no",

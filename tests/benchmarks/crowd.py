@@ -15,11 +15,11 @@ from typing import Literal
 
 import httpx
 import numpy as np
-from websockets.asyncio.client import connect
 
-from deployments.client import Recorder, Session, open_session
-from deployments.protocol import Failed, Hello, from_server
+from deployments.client import Recorder, RecordingRefused, Session, open_session
+from deployments.protocol import Close
 from deployments.recorder import FRAME_SECONDS
+from pipeline import tasks
 from pipeline.events import parse
 from pipeline.published import session_key
 from pipeline.timeline import HOP_SECONDS, SAMPLE_RATE
@@ -61,8 +61,9 @@ class Stream:
     sent_at: list[float] = field(default_factory=list)
     task: asyncio.Task[float] | None = None
 
-    async def paced(self, said: Iterable[bytes], over: asyncio.Event) -> AsyncIterator[bytes]:
-        """Frames at the moments at which a microphone would give them, until it is over."""
+    async def paced(self, said: Iterable[bytes], begun: asyncio.Event, over: asyncio.Event) -> AsyncIterator[bytes]:
+        """Frames at the moments at which a microphone would give them, from when it has begun until it is over."""
+        await begun.wait()
         start = time.monotonic() + FRAME_SECONDS
         for number, frame in enumerate(said):
             await asyncio.sleep(max(0.0, start + number * FRAME_SECONDS - time.monotonic()))
@@ -83,17 +84,18 @@ class Crowd:
         self._talks = [talk_of(pcm, number, length) for number in range(TALKS)]
         self._said: list[Sequence[bytes]] = []
         self.streams: list[Stream] = []
+        self._begun = 0
         self.refused: Counter[str] = Counter()  # by how: 503 as a session is opened, `busy` as its recorder comes
 
-    async def join(self, number: int, opened: Sequence[Session] = ()) -> int:
-        """Let so many more come, a few at a time; returns how many of them were let in.
+    async def join(self, number: int, opened: Sequence[Session] = (), together: int = FEW) -> int:
+        """Let so many more come, so many of them `together`; returns how many of them were let in.
 
         `opened`: sessions for the first of them, which were opened before.
         """
         self._said = self._said or [await encoded(pcm, self._codec) for pcm in self._talks]
         before, coming = len(self.streams), [*opened[:number], *[None] * (number - len(opened))]
-        for first in range(0, number, FEW):
-            await asyncio.gather(*(self._begin(session) for session in coming[first : first + FEW]))
+        for first in range(0, number, together):
+            await asyncio.gather(*(self._begin(session) for session in coming[first : first + together]))
             await asyncio.sleep(PAUSE_SECONDS)
         return len(self.streams) - before
 
@@ -101,16 +103,22 @@ class Crowd:
         try:
             session = session or await open_session(self.service.api, "research")
         except httpx.HTTPStatusError as error:
-            self.refused[str(error.response.status_code)] += 1
+            patience = "" if "Retry-After" in error.response.headers else " that says nothing of when to come again"
+            self.refused[f"{error.response.status_code}{patience}"] += 1
             return
-        if refusal := await knock(session, self._codec):
-            self.refused[refusal] += 1
-            return
-        stream = Stream(session)
-        said = self._said[len(self.streams) % TALKS]
-        self.streams.append(stream)
-        frames = stream.paced(cycle(said) if self._codec == "pcm16" else said, self._over)
-        stream.task = asyncio.create_task(Recorder(session, self._codec).record(frames))
+        stream, recorder = Stream(session), Recorder(session, self._codec, patient=False)
+        said, self._begun = self._said[self._begun % TALKS], self._begun + 1
+        frames = stream.paced(cycle(said) if self._codec == "pcm16" else said, recorder.welcomed, self._over)
+        stream.task = asyncio.create_task(recorder.record(frames))
+        welcomed = asyncio.create_task(recorder.welcomed.wait())
+        await asyncio.wait({stream.task, welcomed}, return_when=asyncio.FIRST_COMPLETED)
+        await tasks.end(welcomed)
+        try:
+            if stream.task.done():
+                stream.task.result()
+            self.streams.append(stream)
+        except RecordingRefused as refusal:
+            self.refused[_named(refusal.code)] += 1
 
     async def leave(self) -> int:
         """Have all of them stop, and wait until everything is heard; returns how many hops never were."""
@@ -171,14 +179,9 @@ class Crowd:
         await asyncio.gather(*(stream.session.erase() for stream in self.streams))
 
 
-async def knock(session: Session, codec: Codec) -> str:
-    """Come as a recorder and go again; the code with which one is refused, empty where one is welcome."""
-    pcm = {"sample_rate": SAMPLE_RATE, "channels": 1} if codec == "pcm16" else {}
-    hello = Hello.model_validate({"key": session.recorder_key, "codec": codec, "recorder": "benchmark", **pcm})
-    async with connect(session.socket, max_size=None) as socket:
-        await socket.send(hello.model_dump_json(exclude_none=True))
-        answer = from_server.validate_json(await socket.recv())
-    return answer.code if isinstance(answer, Failed) else ""
+def _named(code: int) -> str:
+    """A close code as the server calls it; 1006, where a line broke without a word, is none of the server's."""
+    return Close(code).name.lower() if code in set(Close) else str(code)
 
 
 async def listen(crowd: Crowd, seconds: float) -> Figures:
@@ -200,9 +203,16 @@ async def listen(crowd: Crowd, seconds: float) -> Figures:
     }
 
 
-async def listen_to(crowd: Crowd, streams: Sequence[Stream], seconds: float) -> Figures:
-    """How some of a crowd are heard over some seconds from now on, whoever else comes meanwhile."""
+async def listen_to(
+    crowd: Crowd, streams: Sequence[Stream], seconds: float, coming: asyncio.Future[int] | None = None
+) -> Figures:
+    """How some of a crowd are heard over some seconds from now on.
+
+    `coming`: others who do, until when they are listened to, and for so many seconds more.
+    """
     since = time.time()
+    if coming:
+        await asyncio.wait({coming})
     await asyncio.sleep(seconds)
     until = time.time()
     await asyncio.sleep(MOST_SECONDS)
@@ -212,13 +222,14 @@ async def listen_to(crowd: Crowd, streams: Sequence[Stream], seconds: float) -> 
 def as_heard(hops: Sequence[Heard], unheard: Sequence[float], since: float) -> Figures:
     """What hops that were heard, and the moments at which others were sent, come to, from a moment in Unix time on.
 
-    Percentiles of the lag in seconds, how many hops they are of, every how many seconds something was heard, and the
-    share that kept up.
+    Percentiles of the lag in seconds, how many hops they are of, the 95th since they were sent, every how many seconds
+    something was heard, and the share that kept up.
     """
     mine = [hop for hop in hops if hop.sent_at >= since]
     waiting = [time.time() - at for at in unheard if at >= since]  # which have waited for so long, and still do
     return {
         **asdict(Percentiles.of([*(hop.lag for hop in mine), *waiting])),
+        "sent_p95": Percentiles.of([*(hop.published_at - hop.sent_at for hop in mine), *waiting]).p95,
         "every": HOP_SECONDS * len(mine) / (sum(1 / hop.together for hop in mine) or 1.0),
         "kept_up": kept_up(len(mine) + len(waiting), mine),
     }

@@ -14,7 +14,7 @@ MACHINE = {
     "commit": "26f829a",
     "load": [0.5, 1.0, 1.5],
 }
-HEARD = {"p50": 0.1, "p95": 0.4, "p99": 0.5, "count": 900, "every": 0.5, "kept_up": 1.0}
+HEARD = {"p50": 0.1, "p95": 0.4, "p99": 0.5, "sent_p95": 0.41, "count": 900, "every": 0.5, "kept_up": 1.0}
 TAKEN = {"cpu": {"diariser": 0.02, "Redis": 0.01}, "memory": {"diariser": 400.0}, "redis_mb": 20.0, "cores": 1.44}
 
 
@@ -53,7 +53,7 @@ def figures() -> dict[str, Any]:
         "asked": "",
         "took": 1_080.0,
         "start": {"ready_after": 12.0},
-        "latency": {"rows": [{"streams": 8, "joined": 8, "codec": "pcm16", **HEARD}], "browser": False},
+        "latency": {"rows": [{"streams": 8, "joined": 8, "codec": "pcm16", "dropped": 0, **HEARD}], "browser": False},
         "capacity": {
             "rest": {"memory_gb": 2.2, "cpu": 0.05, "redis_mb": 1.0},
             "rows": levels,
@@ -64,8 +64,8 @@ def figures() -> dict[str, Any]:
         },
         "efficiency": {
             "efficiency": 0.3,
-            "served": {"joined": 24, **HEARD, **TAKEN, "stages": {"observe": 0.02}},
-            "plain": {"cpu": 0.009, "stages": {"diariser": 0.006}, "fragments": 1.2},
+            "served": {"joined": 24, "dropped": 0, **HEARD, **TAKEN, "stages": {"observe": 0.02}},
+            "plain": {"batch": 16, "models": 0.009, "cpu": 0.01, "stages": {"diariser": 0.006}, "fragments": 1.2},
         },
         "batch": {"long": {"minutes": 4, "seconds": 8.0}},
     }

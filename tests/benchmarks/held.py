@@ -92,6 +92,7 @@ def _levels(figures: Figures) -> Table:
             "p50 s",
             "p95 s",
             "p99 s",
+            "p95 since sent",
             "kept up",
             "heard every, s",
             "CPU s per s of sound",
@@ -103,7 +104,7 @@ def _levels(figures: Figures) -> Table:
         shown.add(
             let_in(row),
             str(number),
-            *(seconds(row[name]) for name in ("p50", "p95", "p99")),
+            *(seconds(row[name]) for name in ("p50", "p95", "p99", "sent_p95")),
             percent(row["kept_up"]),
             seconds(row["every"]),
             f"{sum(row['cpu'].values()):.4f}",

@@ -57,7 +57,7 @@ async def _at(run: Run, number: int, codec: Codec, path: str | None) -> Row:
     row |= await listen(crowd, run.either(SECONDS, QUICK_SECONDS))
     if path:
         row["plot"] = await asyncio.to_thread(_to_plot, run, crowd, path)
-    await crowd.leave()
+    row["dropped"] = await crowd.leave()
     await crowd.erase()
     if row["every"] > HOP_SECONDS:
         await asyncio.sleep(LATELY + 1)  # until hops are heard one by one again
@@ -101,7 +101,7 @@ def tables(figures: Figures) -> list[Table]:
         ],
         note="Every: how much is heard at once. Event: published in Redis. Plot told: the data sources of a page in"
         " headless Chromium have it; drawn: and a frame shows it. The browser shares the machine, and joins after the"
-        " events were measured.",
+        f" events were measured. Dropped in all: {sum(row['dropped'] for row in figures['rows'])} hops.",
     )
     for row in figures["rows"]:
         plot = row.get("plot")

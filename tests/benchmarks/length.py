@@ -1,8 +1,9 @@
-"""Length: what a minute of conversation takes in the first, the fourth and the sixteenth minute of a session."""
+"""Length: what a minute of conversation takes, early and late in a session."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
 import numpy as np
 from bokeh.plotting import figure as Plot
@@ -24,8 +25,12 @@ LOOK = 0.05  # s between two looks at how far it is
 
 
 def measure(run: Run) -> Figures:
-    """One session, sent as fast as it is heard, and what each of its minutes takes beyond the service at rest."""
-    minutes = QUICK_MINUTES if run.quick else MINUTES
+    """One session's first minutes."""
+    return of_minutes(run, QUICK_MINUTES if run.quick else MINUTES)
+
+
+def of_minutes(run: Run, minutes: Sequence[int]) -> Figures:
+    """One session, sent as fast as it is heard, and what some of its minutes take beyond the service at rest."""
     run.say(f"length: {minutes[-1]} minutes of one session")
     rest = at_rest(run.service, REST)["cpu"]
     marks, left = asyncio.run(_marks(run, minutes[-1]))
@@ -66,7 +71,7 @@ async def _marks(run: Run, minutes: int) -> tuple[list[dict[str, float]], float]
 def _mark(run: Run) -> dict[str, float]:
     usage = Usage.of(run.service)
     held = sum(memory(run.service).values())
-    return {"at": usage.at, "cpu": sum(usage.cpu.values()), "memory": held}
+    return {"at": usage.at, "cpu": usage.total, "memory": held}
 
 
 def _heard_until(run: Run, session: str) -> float:

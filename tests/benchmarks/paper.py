@@ -18,18 +18,20 @@ from tests.benchmarks.tables import Table
 
 SESSIONS = 10_000
 HOURS = 24.0  # for which what was read is kept: the default of TONETRACK_RETENTION
+SOUND = 256e3 / 8  # bytes a second of PCM16 that each sends
 CORES = 16  # of a node
 USED = 0.7  # share of a node's cores, or of a Redis, that may be in use: the rest is for peaks and for a lost node
 REDIS_MEMORY = 16e9  # bytes of one Redis
 NETWORK = 10e9 / 8  # bytes a second of one network card
 MOVES = {
-    "processor": "One Redis executes commands on one core. Redis Cluster moves this: every key of a session lies in one"
-    " hash slot (`{{id}}`), and every script touches one session, so {shards} shards share the sessions.",
-    "memory": "What was read is kept for {hours:.0f} hours. TONETRACK_RETENTION shortens that. Redis Cluster moves it:"
-    " every key of a session lies in one hash slot (`{{id}}`), so {shards} shards share the sessions.",
-    "network": "Sound goes through the journal. Redis Cluster moves this: every key of a session lies in one hash slot"
-    " (`{{id}}`), so {shards} shards, each with a network card of its own, share the sessions.",
+    "processor": "One Redis executes commands on one core. {cluster}",
+    "memory": "What was read is kept for {hours:.0f} hours. TONETRACK_RETENTION shortens that. {cluster}",
+    "network": "Sound goes through the journal. {cluster}",
 }
+CLUSTER = (
+    "Redis Cluster would move this, with a client that knows it: every key of a session lies in one hash slot"
+    " (`{{id}}`), and every script touches one session, so {shards} shards share the sessions."
+)
 
 
 @dataclass(frozen=True)
@@ -104,6 +106,7 @@ def measure(run: Run) -> Figures:
         "nodes": needed.nodes,
         "redis_gb": needed.redis_memory / 1e9,
         "redis_mb_a_second": needed.redis_bandwidth / 1e6,
+        "sound_mb_a_second": SESSIONS * SOUND / 1e6,
         "redis": needed.redis,
         "shards": needed.shards,
         "text": told(needed, SESSIONS),
@@ -114,11 +117,11 @@ def told(needed: Need, sessions: int) -> str:
     """What gives way first, and what moves it; what comes after that."""
     first, second, *_ = sorted(needed.redis, key=lambda resource: -needed.redis[resource])
     carries = {resource: f"{min(1.0, 1 / needed.redis[resource]) * sessions:,.0f}" for resource in (first, second)}
-    move = MOVES[first].format(shards=needed.shards, hours=HOURS)
+    move = MOVES[first].format(hours=HOURS, cluster=CLUSTER.format(shards=needed.shards))
     return (
-        f"The first bottleneck is Redis's {first}: one Redis carries {carries[first]} of them. {move} By its"
-        f" {second} it would carry {carries[second]}. Ingress, actors and models grow by nodes; what so many"
-        " nodes cost Ray's head was not measured."
+        f"Ingress, actors and models grow by nodes, each of which brings its network card; Redis is what all share, and"
+        f" so the first bottleneck: by its {first} one Redis carries {carries[first]} of them. {move} By its"
+        f" {second} it would carry {carries[second]}. What so many nodes cost Ray's head was not measured."
     )
 
 
@@ -129,6 +132,7 @@ def tables(figures: Figures) -> list[Table]:
     )
     shown.add("cores without Redis", f"{figures['cores']:,.0f}")
     shown.add(f"nodes of {CORES} cores, {100 * USED:.0f} % used", f"{figures['nodes']:,}")
+    shown.add("sound that comes in, as PCM16", f"{figures['sound_mb_a_second']:,.0f} MB/s")
     shown.add(f"Redis memory, with {HOURS:.0f} hours kept", f"{figures['redis_gb']:,.0f} GB")
     shown.add("Redis bandwidth, in and out", f"{figures['redis_mb_a_second']:,.0f} MB/s")
     for resource, times in figures["redis"].items():

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from deployments.up import QUIET_WORKERS
+from deployments.own_ray import QUIET_WORKERS
 from pipeline.timeline import HOP_SECONDS, SAMPLE_RATE
 from tests.service import Pcm
 
@@ -39,10 +39,10 @@ class Stopwatch:
         self.taken[stage] += time.process_time() - start
 
 
-def live(talks: list[Pcm], warm: float = 4.0) -> Answer:
+def live(talks: list[Pcm], warm: float = 4.0, batch: int = BATCH) -> Answer:
     """Hear conversations, int16 (n,) each, in lockstep: CPU by stage, hops and fragments, without the first seconds.
 
-    `warm`: seconds of each conversation that are heard first and not counted.
+    `warm`: seconds of each conversation that are heard first and not counted. `batch`: hops in a call.
     """
     from pipeline.conversation import HOP, Conversation
     from pipeline.diarisation.local import LocalDiariser
@@ -56,12 +56,12 @@ def live(talks: list[Pcm], warm: float = 4.0) -> Answer:
     for start in range(0, min(map(len, talks)) - HOP + 1, HOP):
         if start == round(warm * SAMPLE_RATE / HOP) * HOP:
             watch, fragments_read, hops = Stopwatch(), 0, 0
-        for first in range(0, len(talks), BATCH):
-            mine = conversations[first : first + BATCH]
+        for first in range(0, len(talks), batch):
+            mine = conversations[first : first + batch]
             with watch("conversation"):
                 heard = [
                     hop
-                    for conversation, pcm in zip(mine, talks[first : first + BATCH], strict=True)
+                    for conversation, pcm in zip(mine, talks[first : first + batch], strict=True)
                     for hop in conversation.hear(pcm[start : start + HOP], time.time())
                 ]
                 stretches = [conversation.stretch(hop) for conversation, hop in zip(mine, heard, strict=True)]
@@ -85,7 +85,13 @@ def live(talks: list[Pcm], warm: float = 4.0) -> Answer:
             fragments_read += len(sounds)
             hops += len(mine)
     cpu = sum(watch.taken.values())
-    return {"cpu": cpu, "stages": dict(watch.taken), "seconds": hops * HOP_SECONDS, "fragments": fragments_read}
+    return {
+        "batch": batch,
+        "cpu": cpu,
+        "stages": dict(watch.taken),
+        "seconds": hops * HOP_SECONDS,
+        "fragments": fragments_read,
+    }
 
 
 def recording(path: str) -> Answer:

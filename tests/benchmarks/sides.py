@@ -1,6 +1,6 @@
 """Side by side in one run: the service as it is shipped, and what else it might have been.
 
-The brief's way, which starts Python and loads the model for each fragment; the same graph with nothing batched; the
+A fresh process for each fragment, which starts Python and loads the model; the same graph with nothing batched; the
 same graph behind HAProxy, which listens on all addresses meanwhile; and ONNX Runtime in place of TensorFlow. What
 cannot run here is named with its reason.
 """
@@ -21,7 +21,7 @@ from bokeh.plotting import figure as Plot
 
 from deployments import cadence
 from deployments.lag import LATELY
-from deployments.up import QUIET_WORKERS
+from deployments.own_ray import QUIET_WORKERS
 from pipeline.fragments import LONGEST
 from pipeline.timeline import HOP_SECONDS, SAMPLE_RATE
 from tests.benchmarks import plain, variants
@@ -36,7 +36,7 @@ from tests.service import ROOT, Service, running_service
 STREAMS, QUICK_STREAMS = 48, 8
 SETTLING, QUICK_SETTLING = cadence.SETTLING + 2.0, 4.0  # s
 SECONDS, QUICK_SECONDS = 12.0, 6.0
-FRESH, QUICK_FRESH = 3, 1  # fragments that are heard the brief's way
+FRESH, QUICK_FRESH = 3, 1  # fragments that are heard in a process of their own
 FRAGMENT = (
     "import sys, numpy; from pipeline.emotion import EmotionModel;"
     "EmotionModel.load().embed([numpy.fromfile(sys.argv[1], numpy.int16)])"
@@ -128,9 +128,9 @@ async def _row(run: Run, service: Service, streams: int) -> Row:
     heard = await listen(crowd, run.either(SECONDS, QUICK_SECONDS))
     held = await asyncio.to_thread(memory, service)
     fragments = await crowd.fragments()
-    await crowd.leave()
+    dropped = await crowd.leave()
     await crowd.erase()
-    return {"joined": joined, **heard, "memory": held, "fragments": fragments}
+    return {"joined": joined, "dropped": dropped, **heard, "memory": held, "fragments": fragments}
 
 
 def as_often(one: float, other: float) -> bool:
@@ -148,6 +148,7 @@ def tables(figures: Figures) -> list[Table]:
         note=" ".join(
             [
                 "A ratio needs both to have heard as many hops at once.",
+                *(f"{row['dropped']} hops dropped: {name}." for name, row in figures["rows"].items() if row["dropped"]),
                 *(f"Left out: {name}, for {reason}." for name, reason in figures["skipped"].items()),
             ]
         ),
@@ -168,7 +169,7 @@ def tables(figures: Figures) -> list[Table]:
     cpu = fresh["cpu"] * shipped["fragments"]
     took = seconds(fresh["seconds"])
     shown.add(
-        "the brief's way: a process a fragment",
+        "a fresh process a fragment",
         took,
         took,
         "-",
@@ -186,4 +187,4 @@ def plots(figures: Figures) -> list[Plot]:
     return [bars(f"CPU for a second of sound, {figures['streams']} live streams", "ms", cpu)]
 
 
-PART = Part("sides", "beside the brief's way, no batches, HAProxy and ONNX Runtime", measure, tables, plots)
+PART = Part("sides", "beside a process a fragment, no batches, HAProxy and ONNX Runtime", measure, tables, plots)

@@ -40,7 +40,7 @@ def test_the_bottleneck_is_what_one_redis_has_least_of(one: Session, bottleneck:
 
 def test_the_text_says_what_gives_way_and_what_moves_it() -> None:
     text = told(Need(1.0, 1, 0.0, 0.0, {"processor": 10.0, "memory": 4.0, "network": 0.5}), 10_000)
-    assert "Redis's processor: one Redis carries 1,000 of them" in text
+    assert "by its processor one Redis carries 1,000 of them" in text
     assert "one hash slot (`{id}`)" in text
     assert "10 shards share the sessions" in text
     assert "By its memory it would carry 2,500" in text

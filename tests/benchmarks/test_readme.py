@@ -86,6 +86,26 @@ def test_what_was_met_for_seconds_or_once_stays_open() -> None:
     assert met(short, "48 live streams") == "open: not held for 120 s, 3 times"
 
 
+def test_a_quick_run_meets_no_aim() -> None:
+    known = figures() | {"quick": True, "batch": {"long": {"minutes": 60, "seconds": 50.0}}}
+    known["efficiency"]["efficiency"] = 0.5
+    for what in ("60 minutes", "efficiency", "memory", "processors at rest", "from `tonetrack up`"):
+        assert met(known, what) == "open: a quick run"
+        assert met(known | {"quick": False}, what) == "yes"
+
+
+@pytest.mark.parametrize(("late", "verdict"), [(0.066, "yes"), (0.067, "no")])
+def test_a_minute_of_the_fourth_hour_costs_what_one_of_the_first_did(late: float, verdict: str) -> None:
+    rows = [{"minute": minute, "cpu": cpu} for minute, cpu in ((4, 0.06), (60, 0.06), (240, late))]
+    assert met(figures() | {"hours": {"rows": rows}}, "a minute in the fourth hour") == verdict
+    assert met(figures() | {"hours": {"rows": rows[:1]}}, "a minute in the fourth hour") == "-"
+
+
+def test_figures_of_two_machines_are_never_one_table() -> None:
+    with pytest.raises(ValueError, match="of different machines: EPYC, Xeon"):
+        markdown([figures(), held_three_times() | {"cpu": "Xeon"}], command.PARTS.values())
+
+
 def test_what_was_missed_for_seconds_was_missed() -> None:
     known = figures()
     known["capacity"]["rows"][1] |= {"every": 2.0, "kept_up": 0.5, "carried": False}
@@ -139,7 +159,7 @@ def test_the_readme_tells_of_the_parts_that_were_run_and_of_no_others() -> None:
         "`make bench` on 2 cores (EPYC), 2026-11-26, commit 26f829a,"
         " load average 0.5, 1.0, 1.5 at the start, 18 minutes."
     )
-    assert "| 48 | 0.10 | 0.40 | 0.50 | 100.0 % | 0.50 | yes | 0.0300 | 400 | 20.0 |" in text
+    assert "| 48 | 0.10 | 0.40 | 0.50 | 0.41 | 100.0 % | 0.50 | yes | 0.0300 | 400 | 20.0 |" in text
     assert "Then 16 came to 56: 2 let in, refused 8 busy, 6 503; meanwhile those who were there had p95 0.40 s" in text
     assert "Batch" not in text
 
@@ -155,5 +175,5 @@ def test_what_was_asked_for_besides_stands_beside_the_whole() -> None:
     text = markdown([whole, held_three_times(at_48={"p95": 0.79})], command.PARTS.values())
     assert '`make bench ARGS="--only held"` on 2 cores (EPYC)' in text
     assert "| 48 live streams heard every 0.5 s, p95 | ≤ 0.8 s | 0.79 s | yes |" in text
-    assert "| 48 | 2 | 0.10 | 0.79 | 0.50 | 100.0 % | 0.50 | 0.0300 | 1.44 |" in text
+    assert "| 48 | 2 | 0.10 | 0.79 | 0.50 | 0.41 | 100.0 % | 0.50 | 0.0300 | 1.44 |" in text
     assert "Capacity: live streams" in text

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from tests.benchmarks import __main__ as command
-from tests.benchmarks import capacity, card, plain, sides
+from tests.benchmarks import capacity, card, efficiency, plain, sides
 from tests.benchmarks.examples import HEARD, TAKEN, figures
 from tests.benchmarks.plots import page
 from tests.benchmarks.tables import Table, percent, seconds
@@ -22,7 +22,7 @@ from tests.talkers import Said
 
 
 def test_ways_that_heard_more_at_once_are_not_set_against_each_other() -> None:
-    row = {"joined": 24, "fragments": 1.0, **HEARD, **TAKEN}
+    row = {"joined": 24, "dropped": 0, "fragments": 1.0, **HEARD, **TAKEN}
     known: dict[str, Any] = {
         "streams": 24,
         "rows": {"as shipped": row, "singly": row | {"cpu": {"all": 0.06}}, "together": row | {"every": 1.0}},
@@ -32,7 +32,7 @@ def test_ways_that_heard_more_at_once_are_not_set_against_each_other() -> None:
     ratios = {row[0]: row[6] for row in sides.tables(known)[0].rows}
     assert ratios["singly"] == "2.00"
     assert ratios["together"] == "-"
-    assert ratios["the brief's way: a process a fragment"] == "100"
+    assert ratios["a fresh process a fragment"] == "100"
     known["rows"]["as shipped"] = row | {"every": 0.75}
     assert [row[6] for row in sides.tables(known)[0].rows] == ["1.00", "-", "-", "-"]
 
@@ -56,6 +56,15 @@ def test_a_full_machine_gets_few_more_at_a_time() -> None:
     assert capacity.gently(24, [32, 40, 96]) == [26, 28, 30, 32, 34, 36]
     assert capacity.gently(24, [28]) == [26, 28]
     assert capacity.gently(96, []) == []
+
+
+@pytest.mark.parametrize(
+    ("joined", "said"), [(16, "in batches of 16: eff"), (24, "in batches of 16, which take less than of 24: eff")]
+)
+def test_only_a_batch_that_was_tried_is_said_to_take_more(joined: int, said: str) -> None:
+    known = figures()["efficiency"]
+    known["served"]["joined"] = joined
+    assert said in efficiency.tables(known)[0].note
 
 
 def test_a_row_has_as_many_cells_as_there_are_columns() -> None:
@@ -105,20 +114,23 @@ def test_help_names_every_part() -> None:
 
 def test_a_part_that_rests_on_others_is_not_run_without_them() -> None:
     assert [part.name for part in command.chosen({"batch", "latency"})] == ["latency", "batch"]
-    assert command.chosen(()) == [part for name, part in command.PARTS.items() if name != "held"]
+    assert command.chosen(()) == [part for name, part in command.PARTS.items() if name not in ("held", "hours")]
     assert [part.name for part in command.chosen({"held"})] == ["held"]
     with pytest.raises(ValueError, match="paper rests on capacity and length"):
         command.chosen({"paper"})
 
 
-@pytest.mark.long
-@pytest.mark.timeout(600)
-def test_two_parts_run_to_their_end(tmp_path: Path) -> None:
+@pytest.mark.bench
+@pytest.mark.timeout(1200)
+def test_every_part_runs_to_its_end(tmp_path: Path) -> None:
     report = tmp_path / "figures.json"
-    asked = [sys.executable, "-m", "tests.benchmarks", "--quick", "--only", "latency", "--only", "held"]
-    ran = subprocess.run([*asked, "--report", str(report)], cwd=ROOT, capture_output=True, text=True, check=False)
+    asked = [sys.executable, "-m", "tests.benchmarks"]
+    parts = [f"--only={name}" for name in command.PARTS]
+    asked_for_all = [*asked, "--quick", *parts, "--report", str(report)]
+    ran = subprocess.run(asked_for_all, cwd=ROOT, capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stdout + ran.stderr
     known = json.loads(report.read_text())
+    assert command.PARTS.keys() <= known.keys()
     rows = known["latency"]["rows"]
     assert [(row["joined"], row["codec"]) for row in rows] == [(1, "pcm16"), (8, "pcm16"), (8, "webm")]
     assert all(0 < row["p50"] <= row["p95"] <= row["p99"] for row in rows)
@@ -128,7 +140,6 @@ def test_two_parts_run_to_their_end(tmp_path: Path) -> None:
     assert (run["refusal"]["running"], run["refusal"]["came"], run["dropped"]) == (4, 2, 0)
     assert run["ready_after"] > 0 < run["rest"]["memory_gb"]
     assert report.with_suffix(".html").stat().st_size > 100_000
-    told = subprocess.run([*asked[:3], "--readme", str(report)], cwd=ROOT, capture_output=True, text=True, check=True)
+    told = subprocess.run([*asked, "--readme", str(report)], cwd=ROOT, capture_output=True, text=True, check=True)
     assert "| 8 webm |" in told.stdout
-    assert '`make bench ARGS="--only latency --only held"`' in told.stdout
     assert "**Held for 4 s, run by run**" in told.stdout

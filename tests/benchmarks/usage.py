@@ -34,28 +34,34 @@ def kind_of(command: str) -> str:
 
 @dataclass(frozen=True)
 class Usage:
-    """Seconds of CPU that each kind of process has taken, up to a moment (of `time.monotonic`)."""
+    """Seconds of CPU that each process has taken, with its kind, up to a moment (of `time.monotonic`)."""
 
     at: float
-    cpu: dict[str, float]
+    cpu: dict[int, tuple[str, float]]
 
     @classmethod
     def of(cls, service: Service) -> Usage:
-        """All processes of a service, up to now. A process that has ended is missing: take both ends of a stretch while
-        all of them live.
-        """
-        taken: dict[str, float] = defaultdict(float)
+        """All processes of a service that live now."""
+        taken: dict[int, tuple[str, float]] = {}
         for pid, command in processes(service).items():
             try:
                 times = psutil.Process(pid).cpu_times()
             except psutil.Error:
                 continue
-            taken[kind_of(command)] += times.user + times.system
-        return cls(time.monotonic(), dict(taken))
+            taken[pid] = kind_of(command), times.user + times.system
+        return cls(time.monotonic(), taken)
+
+    @property
+    def total(self) -> float:
+        """Seconds of CPU of all of them."""
+        return sum(taken for _, taken in self.cpu.values())
 
     def since(self, before: Usage) -> dict[str, float]:
-        """Seconds of CPU between two moments, by kind."""
-        return {kind: max(0.0, taken - before.cpu.get(kind, 0.0)) for kind, taken in self.cpu.items()}
+        """Seconds of CPU between two moments, by kind. What a process took that ended in between is not known."""
+        found: dict[str, float] = defaultdict(float)
+        for pid, (kind, taken) in self.cpu.items():
+            found[kind] += taken - before.cpu.get(pid, (kind, 0.0))[1]
+        return dict(found)
 
 
 def processes(service: Service) -> dict[int, str]:

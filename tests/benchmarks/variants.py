@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deployments.cli import main
-from deployments.up import alone
+from deployments.own_ray import alone
 from pipeline import emotion, features, functionals
 from pipeline.emotion import BATCHES, EmotionModel
 from pipeline.fragments import LONGEST

@@ -13,8 +13,9 @@ from pipeline.events import Event
 from pipeline.timeline import HOP_SECONDS
 from tests.service import assert_same
 
-TOLD_AFTER = 6.0  # s of silence, of which a client must have been told
-TELLING: Final = {429, 503, 507}  # statuses that tell whoever uploads why, and to come again
+TOLD_AFTER: Final = 6.0  # s of silence within which a client must have been told of it
+BEFORE: Final = 1.0  # s: what ends a line may be told while the last that was heard is still on its way
+TELLING: Final = {429, 503, 507}  # statuses that tell why, and to come again
 
 
 def hops_wrong(heard: Sequence[float], seconds: float) -> list[str]:
@@ -42,23 +43,27 @@ def timeline_wrong(timeline: Any, undisturbed: Any) -> list[str]:
     return [] if timeline["ended"] else ["the session has not ended"]
 
 
-def telling_wrong(silence: float | None, told: Sequence[str]) -> list[str]:
-    """Whether a client that got nothing for so many seconds (None: for good) was told, by a warning or a close code."""
-    if told or (silence is not None and silence <= TOLD_AFTER):
-        return []
-    return [f"nobody was told of {'a silence without end' if silence is None else f'{silence:.1f} s of silence'}"]
+def telling_wrong(silences: Sequence[tuple[float, float]], told_at: Sequence[float]) -> list[str]:
+    """Whether a client was told of each silence, by a warning or a close code, while it lasted and soon enough.
 
-
-def longest_silence(since: float, heard_at: Sequence[float]) -> float:
-    """The longest that nothing was heard of a session from a moment on; `heard_at`: the moments at which it was."""
-    later = [since, *(at for at in heard_at if at > since)]
-    return max((after - before for before, after in pairwise(later)), default=0.0)
-
-
-def refused_wrong(statuses: Sequence[int]) -> list[str]:
-    """What is wrong with the statuses with which uploads were refused."""
+    `silences`: from and until what moment nothing was heard, in seconds.
+    """
     return [
-        f"{times} uploads were refused with status {status}, which tells nobody when to come again"
+        f"nobody was told within {TOLD_AFTER:g} s of {until - since:.1f} s of silence"
+        for since, until in silences
+        if until - since > TOLD_AFTER and not any(since - BEFORE <= at <= since + TOLD_AFTER for at in told_at)
+    ]
+
+
+def silences(since: float, heard_at: Sequence[float]) -> list[tuple[float, float]]:
+    """The times in which nothing was heard of a session from a moment on; `heard_at`: the moments at which it was."""
+    return list(pairwise([since, *(at for at in heard_at if at > since)]))
+
+
+def refused_wrong(what: str, statuses: Sequence[int]) -> list[str]:
+    """What is wrong with the statuses with which any of this was refused."""
+    return [
+        f"{what}: refused {times} times with status {status}, which tells nobody when to come again"
         for status, times in sorted(Counter(statuses).items())
         if status not in TELLING
     ]

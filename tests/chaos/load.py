@@ -6,7 +6,7 @@ import asyncio
 import json
 import time
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
@@ -23,7 +23,8 @@ from tests.chaos.holds import (
     arrived_wrong,
     hops_of,
     hops_wrong,
-    longest_silence,
+    refused_wrong,
+    silences,
     telling_wrong,
     timeline_wrong,
     turns_wrong,
@@ -89,8 +90,9 @@ class Talk:
 
     `pace`: times real time. `vanishes`: the client goes in the middle, without a word; what `said` is then is what had
     arrived. `sent`: seconds that the recorder was given so far; `heard`: those of which the watcher knows that they are
-    heard, and `heard_at` the moments at which it got to know. `struck_at`: when a fault began. `recovered`: seconds
-    until this session published again, counted from then, or from the end of a fault that lasts.
+    heard, and `heard_at` the moments at which it got to know. `refused`: statuses that the watcher got. `struck_at`:
+    when a fault began. `recovered`: seconds until this session published again, counted from then, or from the end of a
+    fault that lasts.
     """
 
     said: Said
@@ -104,14 +106,16 @@ class Talk:
     recovered: float | None = None
     recorder: Recorder | None = None
     timeline: Json | None = None
+    refused: list[int] = field(default_factory=list)
     lost: list[str] = field(default_factory=list)
-    _before: tuple[int, int] = (0, 0)  # events and breaks that there had been when the fault began
+    _told: list[tuple[float, str]] = field(default_factory=list)  # when, and what: warnings and close codes
 
     async def run(self, api: str, after: float = 0.0) -> None:
         """From opening to the end, which begins after so many seconds."""
         await asyncio.sleep(after)
         session = await self._opened(api)
         self.recorder = Recorder(session)
+        self.recorder.breaks = _Breaks(self._tell)
         watching = asyncio.create_task(self._watch(session))
         recording = asyncio.create_task(self.recorder.record(pcm_frames(self._blocks())))
         try:
@@ -137,7 +141,17 @@ class Talk:
     def strike(self) -> None:
         """A fault begins: what was told before is not about it."""
         self.struck_at = time.monotonic()
-        self._before = len(self.events), len(self.recorder.breaks if self.recorder else ())
+        self._told.clear()
+
+    def interrupt(self) -> None:
+        """Break the recorder's line."""
+        if self.recorder:
+            self.recorder.interrupt()
+
+    @property
+    def breaks(self) -> int:
+        """How often the recorder's line has broken."""
+        return len(self.recorder.breaks) if self.recorder else 0
 
     async def recover(self, since: float) -> None:
         """Wait until it publishes what is said from now on; `since`: the moment from which that is counted."""
@@ -149,29 +163,25 @@ class Talk:
     @property
     def told(self) -> list[str]:
         """What its client was told since a fault began: warnings and close codes, each kind once."""
-        events, breaks = self._before
-        warnings = [event.code for event in self.events[events:] if event.type == "warning"]
-        codes = [str(code) for code in (self.recorder.breaks[breaks:] if self.recorder else [])]
-        return sorted({*warnings, *codes})
+        return sorted({what for _, what in self._told})
 
     @property
     def over(self) -> bool:
         """Whether the session has ended, as far as the watcher knows."""
         return bool(self.events) and self.events[-1].type == "session.ended"
 
-    @property
-    def silence(self) -> float | None:
-        """The longest that its client heard nothing since a fault began; None where it never heard anything again."""
-        if self.recovered is None or self.struck_at is None:
-            return None
-        return longest_silence(self.struck_at, self.heard_at)
-
     def wrong(self) -> list[str]:
         """All that does not hold."""
         if self.timeline is None:
             return ["the session did not come to its end"]
         wrong = hops_wrong(hops_of(self.events), self.said.seconds) + timeline_wrong(self.timeline, self.said.timeline)
-        return self.lost + wrong + (telling_wrong(self.silence, self.told) if self.struck_at is not None else [])
+        wrong += self.lost + refused_wrong("watchers", self.refused)
+        if self.struck_at is None:
+            return wrong
+        return wrong + telling_wrong(silences(self.struck_at, self.heard_at), [at for at, _ in self._told])
+
+    def _tell(self, what: object) -> None:
+        self._told.append((time.monotonic(), str(what)))
 
     async def _opened(self, api: str) -> Session:
         while True:
@@ -182,13 +192,19 @@ class Talk:
     async def _watch(self, session: Session) -> None:
         entry = "0"
         while not self.over:
-            with suppress(httpx.HTTPError):
+            try:
                 async for told, event in session.events(entry):
                     entry = told  # where the next connection goes on, should this one break
                     self.events.append(event)
+                    if event.type == "warning":
+                        self._tell(event.code)
                     if event.heard_until > self.heard:
                         self.heard = event.heard_until
                         self.heard_at.append(time.monotonic())
+            except httpx.HTTPStatusError as error:
+                self.refused.append(error.response.status_code)
+            except httpx.HTTPError:
+                pass  # the line broke
             await asyncio.sleep(AGAIN_SECONDS)
 
     async def _blocks(self) -> AsyncIterator[Pcm]:
@@ -196,6 +212,17 @@ class Talk:
         async for block in paced((pcm[start : start + FRAME] for start in range(0, len(pcm), FRAME)), self.pace):
             self.sent += FRAME_SECONDS
             yield block
+
+
+class _Breaks(list[int]):
+    """The close codes of a recorder's lines, each told as soon as it is known."""
+
+    def __init__(self, tell: Callable[[object], None]) -> None:
+        self._tell = tell
+
+    def append(self, code: int) -> None:
+        super().append(code)
+        self._tell(code)
 
 
 @dataclass

@@ -28,7 +28,8 @@ SEED: Final = 5
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a fault. `recovered`: seconds until every session published again, or None where one did not.
+    """What came of a fault. `recovered`: seconds until every session published again and all else that it broke was
+    back, or None where that was not in time.
 
     `uploads`: recordings heard meanwhile; `on`: seconds until the one under way got further. `told`: warnings and
     close codes that recorders saw, and statuses that told uploads to come again.
@@ -54,6 +55,7 @@ async def play(fault: Fault, on: Stage, script: Script, seconds: float, seed: in
     rng = random.Random(f"{seed}/{fault.name}")
     talks = [Talk(script.talks[number % len(script.talks)]) for number in range(SESSIONS)]
     extra: list[tuple[Talk, asyncio.Task[None]]] = []
+    struck = list(talks)
     uploads = Uploads(script)
 
     def begin(talk: Talk) -> None:
@@ -74,7 +76,8 @@ async def play(fault: Fault, on: Stage, script: Script, seconds: float, seed: in
         async with asyncio.timeout(MOST_SECONDS):
             await fault.strike(Scene(on, script, rng, talks, uploads, begin))
         since = time.monotonic() if fault.lasts else since
-        recovered, further = await _recovery(fault, on, talks, uploads, since)
+        struck += [talk for talk, _ in extra if talk.struck_at is not None]
+        recovered, further = await _recovery(fault, on, struck, uploads, since)
         wrong += recovery_wrong(recovered, further, MOST_SECONDS)
         uploads.enough = True
         async with asyncio.timeout(MOST_SECONDS):
@@ -85,22 +88,25 @@ async def play(fault: Fault, on: Stage, script: Script, seconds: float, seed: in
         await tasks.end(*running, *(task for _, task in extra), uploading)
     for number, talk in enumerate((*talks, *(talk for talk, _ in extra))):
         wrong += [f"session {number}: {what}" for what in talk.wrong()]
-    wrong += uploads.wrong + refused_wrong(uploads.refused)
-    told = {what for talk in talks for what in talk.told} | {str(it) for it in uploads.refused if it in TELLING}
+    wrong += uploads.wrong + refused_wrong("uploads", uploads.refused)
+    told = {what for talk in struck for what in talk.told} | {str(it) for it in uploads.refused if it in TELLING}
     return Outcome(fault.name, fault.what, fault.aim, recovered, further, uploads.done, sorted(told), wrong)
 
 
 async def _recovery(
-    fault: Fault, on: Stage, talks: Sequence[Talk], uploads: Uploads, since: float
+    fault: Fault, stage: Stage, talks: Sequence[Talk], uploads: Uploads, since: float
 ) -> tuple[float | None, float | None]:
     """Seconds since a moment until all sessions publish again, and until an upload gets further; None: not in time."""
     further = asyncio.create_task(uploads.further(since))
-    back = asyncio.create_task(_back(fault, on, since))
+    back = asyncio.create_task(_back(fault, stage, since))
     recovering = [asyncio.create_task(talk.recover(since)) for talk in talks]
     _, late = await asyncio.wait({further, back, *recovering}, timeout=MOST_SECONDS)
     await tasks.end(*late)
-    recovered = None if late - {further} else max(back.result(), *(talk.recovered or 0.0 for talk in talks))
-    return recovered, None if further in late else further.result()
+    on = None if further in late else further.result()
+    if late - {further} or (fault.uploads and on is None):
+        return None, on
+    waited = [back.result(), *(talk.recovered or 0.0 for talk in talks)]
+    return max([*waited, on] if fault.uploads and on is not None else waited), on
 
 
 async def _back(fault: Fault, on: Stage, since: float) -> float:

@@ -40,7 +40,10 @@ def markdown(figures: dict[str, Any]) -> str:
     """The table of the README's Reliability section, below where it was played, and above what was wrong."""
     outcomes = [Outcome(**outcome) for outcome in figures["outcomes"]]
     wrong = [f"- {outcome.what}: {what}" for outcome in outcomes for what in outcome.wrong]
-    shown = Table("Until every conversation was published again", ["fault", "back after", "aim", "told", "wrong"])
+    shown = Table(
+        "Until every conversation was published again, and what else was broken was back",
+        ["fault", "back after", "aim", "told", "wrong"],
+    )
     for outcome in outcomes:
         shown.add(
             outcome.what,

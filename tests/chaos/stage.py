@@ -80,18 +80,23 @@ class Store:
 
 @dataclass(frozen=True)
 class Stage:
-    """A running service and what it stands on. `disk`: the folder of uploaded sound, as the service sees it."""
+    """A running service and what it stands on. `disk`: the folder of uploaded sound, as the service sees it.
+
+    `killed`: the ids of the processes that have been.
+    """
 
     service: Service
     store: Store
     clock: Clock
     disk: Path
+    killed: set[int] = field(default_factory=set)
 
     def kill(self, part: str, rng: random.Random) -> None:
         """SIGKILL for a process whose command line holds `part`, one of several by chance."""
         matching = sorted(pid for pid, command in self.service.processes().items() if part in command)
         assert matching, f"no process is called {part}"
-        os.kill(rng.choice(matching), signal.SIGKILL)
+        self.killed.add(pid := rng.choice(matching))
+        os.kill(pid, signal.SIGKILL)
 
     @contextmanager
     def full_disk(self) -> Iterator[Callable[[], None]]:
@@ -117,21 +122,29 @@ class Stage:
         except httpx.HTTPError:
             return False
 
+    def controlled(self) -> bool:
+        """Whether Serve has a controller that was not killed, of whom the service learns what runs."""
+        controllers = {pid for pid, command in self.service.processes().items() if "ServeController" in command}
+        return bool(controllers - self.killed) and not self._amiss()
+
     async def settle(self) -> None:
         """Wait until everything is whole again. Raises `AssertionError`."""
         deadline = time.monotonic() + SETTLING_SECONDS
         wrong = "no answer"
-        async with httpx.AsyncClient(base_url=self.service.api, timeout=10) as http:
-            while time.monotonic() < deadline:
-                try:
-                    parts = (await http.get("/readyz")).json()["parts"]
-                    wrong = ", ".join(f"{name} is {state}" for name, state in parts.items() if state != "ok")
-                    if not wrong and await asyncio.to_thread(self.page_answers):
-                        return
-                except (httpx.HTTPError, ValueError, KeyError) as error:
-                    wrong = repr(error)
-                await asyncio.sleep(0.25)
+        while time.monotonic() < deadline:
+            wrong = await asyncio.to_thread(self._amiss)
+            if not wrong and await asyncio.to_thread(self.page_answers):
+                return
+            await asyncio.sleep(0.25)
         raise AssertionError(f"not whole again after {SETTLING_SECONDS:.0f} s: {wrong or 'the page does not answer'}")
+
+    def _amiss(self) -> str:
+        """What the service says is the matter with its parts; empty where nothing is."""
+        try:
+            parts = httpx.get(f"{self.service.api}/readyz", timeout=10).json()["parts"]
+        except (httpx.HTTPError, ValueError, KeyError) as error:
+            return repr(error)
+        return ", ".join(f"{name} is {state}" for name, state in parts.items() if state != "ok")
 
 
 @contextmanager

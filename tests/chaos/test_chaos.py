@@ -13,7 +13,7 @@ from tests.chaos.stage import CannotPlay
 from tests.conftest import missing
 
 
-@pytest.mark.long
+@pytest.mark.bench
 @pytest.mark.timeout(900)
 def test_whatever_breaks_nothing_is_lost_and_nothing_told_twice(note: Callable[[str, object], None]) -> None:
     try:

@@ -11,9 +11,9 @@ from tests.chaos.holds import (
     TOLD_AFTER,
     arrived_wrong,
     hops_wrong,
-    longest_silence,
     recovery_wrong,
     refused_wrong,
+    silences,
     telling_wrong,
     timeline_wrong,
     turns_wrong,
@@ -68,35 +68,40 @@ def test_a_timeline_is_that_of_an_undisturbed_run(change: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("silence", "told", "wrong"),
+    ("until", "told_at", "wrong"),
     [
         (TOLD_AFTER, [], 0),
         (TOLD_AFTER + 1, [], 1),
-        (None, [], 1),
-        (TOLD_AFTER + 1, ["stuck"], 0),
-        (TOLD_AFTER + 1, ["1011"], 0),
+        (TOLD_AFTER + 1, [3.0], 0),
+        (TOLD_AFTER + 1, [-0.5], 0),  # the line broke while what was heard last was under way
+        (TOLD_AFTER + 1, [-5.0], 1),  # that was about something else
+        (TOLD_AFTER + 1, [TOLD_AFTER + 0.5], 1),  # too late
     ],
 )
-def test_whoever_waits_for_long_is_told(silence: float | None, told: list[str], wrong: int) -> None:
-    assert len(telling_wrong(silence, told)) == wrong
+def test_whoever_waits_for_long_is_told_while_they_wait(until: float, told_at: list[float], wrong: int) -> None:
+    assert len(telling_wrong([(-20.0, -19.0), (0.0, until)], told_at)) == wrong
+
+
+def test_each_silence_is_told_of() -> None:
+    assert telling_wrong([(0.0, 7.0), (20.0, 27.5)], [1.0]) == ["nobody was told within 6 s of 7.5 s of silence"]
 
 
 @pytest.mark.parametrize(
-    ("heard_at", "silence"),
+    ("heard_at", "silent"),
     [
-        ([8.0, 9.5, 10.0, 17.0, 17.5], 7.0),
-        ([9.5, 16.5, 17.0], 6.5),  # from the moment on, not from what was heard before it
-        ([9.5], 0.0),
+        ([8.0, 9.5, 10.0, 17.0, 17.5], [(10.0, 17.0), (17.0, 17.5)]),
+        ([9.5, 16.5], [(10.0, 16.5)]),  # from the moment on, not from what was heard before it
+        ([9.5], []),
     ],
 )
-def test_silence_during_a_fault_is_silence(heard_at: list[float], silence: float) -> None:
-    assert longest_silence(10.0, heard_at) == silence
+def test_silence_during_a_fault_is_silence(heard_at: list[float], silent: list[tuple[float, float]]) -> None:
+    assert silences(10.0, heard_at) == silent
 
 
-def test_only_a_status_that_says_come_again_tells_whoever_uploads() -> None:
-    assert refused_wrong([503, 429, 507, 503]) == []
-    assert refused_wrong([503, 500, 500]) == [
-        "2 uploads were refused with status 500, which tells nobody when to come again"
+def test_only_a_status_that_says_come_again_tells_anybody_anything() -> None:
+    assert refused_wrong("uploads", [503, 429, 507, 503]) == []
+    assert refused_wrong("uploads", [503, 500, 500]) == [
+        "uploads: refused 2 times with status 500, which tells nobody when to come again"
     ]
 
 

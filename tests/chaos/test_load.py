@@ -7,12 +7,13 @@ import time
 from collections.abc import AsyncIterator
 from typing import Any
 
+import httpx
 import numpy as np
 import pytest
 
 from pipeline.events import HopHeard, SessionEnded, Warned
 from tests.chaos import load
-from tests.chaos.load import Said, Talk
+from tests.chaos.load import Said, Talk, _Breaks
 from tests.service import Pcm, silence
 
 TIMELINE: dict[str, Any] = {"turns": [], "readings": [], "heard_until": 8.0, "ended": True}
@@ -83,17 +84,37 @@ async def test_a_client_that_vanishes_closes_nothing_and_is_held_to_what_arrived
     assert lost.startswith("3 s are there, where 4")
 
 
-def test_what_was_told_before_a_fault_is_not_about_it() -> None:
+def test_what_was_told_before_a_fault_is_not_about_it(monkeypatch: pytest.MonkeyPatch) -> None:
     struck = talk()
     struck.recorder = Line(None)  # type: ignore[assignment]
-    struck.recorder.breaks = [1006]
-    struck.events = [Warned(code="stuck", message="")]
-    assert struck.told == ["1006", "stuck"]
+    breaks = struck.recorder.breaks = _Breaks(struck._tell)
+    breaks.append(1006)
+    assert (struck.breaks, struck.told) == (1, ["1006"])
     struck.strike()
     assert struck.told == []
-    struck.recorder.breaks += [1011]
-    struck.events += [Warned(code="resumed", message="")]
-    assert struck.told == ["1011", "resumed"]
+    breaks.append(1011)
+    assert (struck.breaks, struck.told) == (2, ["1011"])
+
+
+class Watched:
+    """A session whose watchers are refused twice, and then told that hearing is stuck."""
+
+    refused = iter((500, 503))
+
+    async def events(self, after: str) -> AsyncIterator[tuple[str, Any]]:
+        for status in self.refused:
+            httpx.Response(status, request=httpx.Request("GET", "http://nowhere")).raise_for_status()
+        yield "1-0", Warned(code="stuck", message="")
+        yield "2-0", SessionEnded(heard_until=8.0)
+
+
+async def test_what_a_watcher_is_told_and_refused_with_is_noted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(load, "AGAIN_SECONDS", 0.01)
+    watched = talk()
+    watched.timeline = TIMELINE
+    await watched._watch(Watched())  # type: ignore[arg-type]
+    assert (watched.refused, watched.told) == ([500, 503], ["stuck"])
+    assert "watchers: refused 1 times with status 500, which tells nobody when to come again" in watched.wrong()
 
 
 def test_whoever_heard_nothing_while_a_fault_lasted_must_be_told_although_it_is_over_at_once() -> None:
@@ -103,8 +124,8 @@ def test_whoever_heard_nothing_while_a_fault_lasted_must_be_told_although_it_is_
     assert struck.struck_at is not None
     struck.heard_at = [struck.struck_at + 10.2, struck.struck_at + 10.7]
     struck.recovered = 0.2  # since it was over
-    assert "nobody was told of 10.2 s of silence" in struck.wrong()
-    struck.events = [Warned(code="stuck", message="")]
+    assert "nobody was told within 6 s of 10.2 s of silence" in struck.wrong()
+    struck._tell("stuck")
     assert not any("silence" in wrong for wrong in struck.wrong())
 
 

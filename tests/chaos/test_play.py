@@ -10,12 +10,14 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import httpx
 import pytest
 
 from pipeline.events import SessionEnded
 from tests.chaos import play
-from tests.chaos.faults import FEWEST_BREAKS, Fault, Scene, _reconnect
+from tests.chaos.faults import BREAKS, Fault, Scene, _reconnect
 from tests.chaos.load import Said, Talk
+from tests.chaos.stage import Stage
 from tests.service import silence
 
 
@@ -96,6 +98,51 @@ async def test_a_round_in_which_all_is_well_has_nothing_wrong() -> None:
 
 
 @pytest.mark.usefixtures("content")
+@pytest.mark.parametrize("uploads", [True, False])
+async def test_what_broke_an_upload_is_over_once_that_gets_further(
+    monkeypatch: pytest.MonkeyPatch, uploads: bool
+) -> None:
+    class Slower(Uploading):
+        async def further(self, since: float) -> float:
+            return 0.15
+
+    monkeypatch.setattr(play, "Uploads", Slower)
+    outcome = await played(Fault("worker", "a worker goes", nothing, uploads=uploads))
+    assert outcome.on == 0.15
+    assert outcome.recovered is not None
+    assert (outcome.recovered >= 0.15) is uploads
+
+
+@pytest.mark.usefixtures("content")
+async def test_an_upload_that_never_gets_further_is_no_recovery(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Stuck(Uploading):
+        async def further(self, since: float) -> float:
+            return await asyncio.Event().wait()
+
+    monkeypatch.setattr(play, "Uploads", Stuck)
+    outcome = await played(Fault("worker", "a worker goes", nothing, uploads=True))
+    assert (outcome.recovered, outcome.on) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("running", "parts", "controlled"),
+    [
+        ({7: "ray::ServeController"}, {"diariser": "ok"}, False),
+        ({7: "ray::ServeController", 8: "ray::ServeController"}, {"diariser": "ok"}, True),
+        ({8: "ray::ServeController"}, {"diariser": "degraded: Serve's controller does not answer"}, False),
+        ({}, {"diariser": "ok"}, False),
+    ],
+)
+def test_a_controller_that_was_killed_is_none(
+    monkeypatch: pytest.MonkeyPatch, running: dict[int, str], parts: dict[str, str], controlled: bool
+) -> None:
+    service: Any = SimpleNamespace(api="http://nowhere", processes=lambda: running)
+    anything: Any = None
+    monkeypatch.setattr(httpx, "get", lambda *_, **__: httpx.Response(200, json={"parts": parts}))
+    assert Stage(service, anything, anything, Path(), killed={7}).controlled() is controlled
+
+
+@pytest.mark.usefixtures("content")
 async def test_a_fault_that_does_not_end_ends_its_round() -> None:
     outcome = await played(Fault("endless", "a fault without end", endless))
     assert outcome.wrong == ["it did not go on: TimeoutError()"]
@@ -144,20 +191,33 @@ def test_what_is_not_whole_again_fails_its_own_round_alone(monkeypatch: pytest.M
     assert kept == [1, 2]
 
 
-async def reconnected(breaks: int) -> None:
-    over = Talk(Said(silence(1.0), {}))
-    over.events = [SessionEnded(heard_until=1.0)]
-    recorder: Any = SimpleNamespace(breaks=[1006] * breaks, interrupt=lambda: None)
-    over.recorder = recorder
+async def reconnected(lines: int) -> int:
+    """How often a line was broken in a talk that is over after so many."""
+    talk = Talk(Said(silence(1.0), {}))
+
+    def interrupt() -> None:
+        recorder.breaks.append(1006)
+        if len(recorder.breaks) == lines:
+            talk.events.append(SessionEnded(heard_until=1.0))
+
+    recorder: Any = SimpleNamespace(breaks=[], interrupt=interrupt)
+
+    def begin(begun: Talk) -> None:
+        nonlocal talk
+        talk = begun
+        talk.recorder, talk.heard = recorder, 0.5
+
     anything: Any = None
-    async with asyncio.timeout(2):
-        await _reconnect(Scene(anything, anything, random.Random(1), [over], anything, anything))
+    script: Any = SimpleNamespace(talks=[Said(silence(1.0), {})])
+    async with asyncio.timeout(5):
+        await _reconnect(Scene(anything, script, random.Random(1), [], anything, begin))
+    return talk.breaks
 
 
-async def test_a_line_breaks_no_more_once_its_talk_is_over() -> None:
-    await reconnected(breaks=FEWEST_BREAKS)
+async def test_a_line_breaks_so_often_and_then_holds() -> None:
+    assert await reconnected(lines=30) == BREAKS
 
 
-async def test_a_line_that_hardly_broke_has_shown_nothing() -> None:
-    with pytest.raises(AssertionError, match="the talk was over after 9 of 20 breaks"):
-        await reconnected(breaks=FEWEST_BREAKS - 1)
+async def test_a_talk_that_was_over_before_has_not_shown_it() -> None:
+    with pytest.raises(AssertionError, match="the talk was over after 19 of 20 breaks"):
+        await reconnected(lines=BREAKS - 1)

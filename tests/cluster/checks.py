@@ -14,8 +14,8 @@ from ray.serve.config import AutoscalingConfig
 from ray.serve.schema import DeploymentSchema, ServeDeploySchema
 
 from deployments.app import build
+from deployments.own_ray import QUIET_WORKERS
 from deployments.settings import Settings
-from deployments.up import QUIET_WORKERS
 from tests.cluster import operator_kinds
 from tests.cluster.overlays import Manifest, Pod, crd_schema, named, pods
 

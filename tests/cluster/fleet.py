@@ -21,7 +21,8 @@ from redis.backoff import ConstantBackoff
 from redis.retry import Retry
 
 from deployments.loop import Loop
-from deployments.up import QUIET_WORKERS, redis_server
+from deployments.own_ray import QUIET_WORKERS
+from deployments.up import redis_server
 from tests.cluster.hosts import Host, Network
 from tests.service import ROOT, free_port
 

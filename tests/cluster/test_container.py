@@ -17,8 +17,8 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
+from deployments.own_ray import OBJECT_STORE
 from deployments.settings import Settings
-from deployments.up import OBJECT_STORE
 from tests.cluster import compose, image
 from tests.cluster.image import CONTAINER, DOCKERFILE
 from tests.cluster.overlays import CLUSTER

@@ -28,6 +28,8 @@ from training.fragments import (
 )
 from training.sound import speech
 
+pytestmark = pytest.mark.long  # it takes a Ray to cut them
+
 ALL_OF_IT = Cutting(shortest=9, longest=9, places=3, cuts=1)
 
 

@@ -97,7 +97,7 @@ def test_the_published_figures_stand_beside_what_they_can_be_held_against(protoc
     assert json.loads(json.dumps(found.as_dict()))["uar"] == {"value": 0.5, "low": 0.4, "high": 0.6}
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_one_fold_is_trained_once_and_then_known(recipe: Training, tmp_path: Path) -> None:
     report = tmp_path / "report.json"
     command = [

@@ -159,6 +159,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return place
 
 
+@pytest.mark.long
 def test_two_processes_come_to_what_one_does(folder: Path) -> None:
     told: list[tuple[str, int, int]] = []
     sets = [recorded_set(folder)]
@@ -167,6 +168,7 @@ def test_two_processes_come_to_what_one_does(folder: Path) -> None:
     assert evaluate_speakers(sets, workers=2).sets[0].conversations == alone.sets[0].conversations
 
 
+@pytest.mark.long
 def test_nobody_goes_on_for_an_evaluation_that_was_killed(tmp_path: Path) -> None:
     script = tmp_path / "endless.py"
     script.write_text(ENDLESS)

@@ -14,6 +14,8 @@ from training.config import ToneNetRecipe
 from training.fragments import Fragments
 from training.train import Trained, train
 
+pytestmark = pytest.mark.long  # a network takes its time to be traced, however small it is
+
 SEED = 5
 TWO: ToneNetRecipe = TINY.model_copy(update={"members": 2})
 
