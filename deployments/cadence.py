@@ -4,6 +4,7 @@ Hearing two hops at once costs less than hearing one after the other, for their 
 the way is taken once. What is told then comes every second in place of twice a second; nothing of it is lost. Where
 even that is not enough, three are heard together; of four the first would be old before it was heard at all. Nobody
 comes in besides meanwhile, until hearing has been in time for a while: what is saved is kept for those who are here.
+Three are a reserve for a machine's slower moments: where newcomers took it, those moments would have nothing left.
 
 What is heard together takes longer, so its delay tells little of whether fewer would do: there the processors do.
 
@@ -94,7 +95,8 @@ class Cadence:
         unknown = now - self._changed_at < LATELY  # whether there is room since the last change
         hardly_any = now - self._late_at < SURE  # for those who are here must be heard at the machine's slower moments
         nearly_full = now - self._late_at < CALM or self._processors.busy > BUSY
-        return Pace(self._hops, self._hops > 1 and (unknown or hardly_any), nearly_full)
+        full = self._hops == MOST or (self._hops > 1 and (unknown or hardly_any))
+        return Pace(self._hops, full, nearly_full)
 
 
 class Processors:
