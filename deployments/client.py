@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import random
 import secrets
+import ssl
 from collections import deque
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit, urlunsplit
@@ -33,6 +35,7 @@ from pipeline.events import Event, parse
 
 FIRST_WAIT, LONGEST_WAIT = 0.25, 5.0  # s; between attempts to come back
 BUSY_WAIT = 10.0  # s; half of that at least, where the server is full
+ANSWER_SECONDS = 30.0  # until a server answers a request
 WELCOME_SECONDS = 10.0  # from hello to an answer
 FINAL = {Close.BAD_MESSAGE, Close.WRONG_KEY, Close.UNKNOWN_SESSION, Close.TAKEN_OVER, Close.OVER} | {
     Close.TOO_LARGE,
@@ -66,13 +69,13 @@ class Session:
 
     async def get(self, path: str = "") -> Any:
         """The JSON at a path below the session. Raises `httpx.HTTPStatusError`."""
-        async with httpx.AsyncClient(base_url=self.api, headers=self._as_recorder, timeout=30) as http:
+        async with _http(self.api, self._as_recorder) as http:
             answer = await http.get(f"/v1/sessions/{self.id}{path}")
             return answer.raise_for_status().json()
 
     async def erase(self) -> Any:
         """Erase everything that the server knows of the session."""
-        async with httpx.AsyncClient(base_url=self.api, headers=self._as_recorder, timeout=30) as http:
+        async with _http(self.api, self._as_recorder) as http:
             answer = await http.delete(f"/v1/sessions/{self.id}")
             return answer.raise_for_status().json()
 
@@ -80,7 +83,7 @@ class Session:
         """Everything published so far and from now on, with entry ids, until the session ends."""
         headers = self._as_recorder | {"Last-Event-ID": after}
         async with (
-            httpx.AsyncClient(base_url=self.api, headers=headers, timeout=httpx.Timeout(30, read=60)) as http,
+            _http(self.api, headers, timeout=httpx.Timeout(ANSWER_SECONDS, read=60)) as http,
             http.stream("GET", f"/v1/sessions/{self.id}/events") as answer,
         ):
             answer.raise_for_status()
@@ -104,12 +107,22 @@ def with_api_key(api_key: str | None) -> dict[str, str]:
     return {"X-API-Key": api_key} if api_key else {}
 
 
+def _http(api: str, headers: dict[str, str], timeout: float | httpx.Timeout = ANSWER_SECONDS) -> httpx.AsyncClient:
+    return httpx.AsyncClient(base_url=api, headers=headers, timeout=timeout, verify=_authorities())
+
+
+@cache
+def _authorities() -> ssl.SSLContext:
+    """Whom to trust. To read it anew takes each request 30 ms, in which whoever records does not send either."""
+    return httpx.create_ssl_context()
+
+
 async def open_session(api: str, purpose: str, name: str = "", *, api_key: str | None = None, **hints: Any) -> Session:
     """Open a session; calling it declares that everyone who will be heard has agreed.
 
     `hints`: whatever else `pipeline.session.SessionRequest` takes. Raises `httpx.HTTPStatusError`.
     """
-    async with httpx.AsyncClient(base_url=api, headers=with_api_key(api_key), timeout=30) as http:
+    async with _http(api, with_api_key(api_key)) as http:
         request = {"purpose": purpose, "consent": True, "name": name, **hints}
         answer = (await http.post("/v1/sessions", json=request)).raise_for_status().json()
     return Session(api, answer["id"], answer["recorder_key"], answer["viewer_key"])
@@ -120,7 +133,7 @@ async def add_voice(api: str, file: Path, name: str, days: int = 30, api_key: st
 
     Returns what the server says of it, with the key that is shown this once. Raises `httpx.HTTPStatusError`.
     """
-    async with httpx.AsyncClient(base_url=api, headers=with_api_key(api_key), timeout=120) as http:
+    async with _http(api, with_api_key(api_key), timeout=120) as http:
         said = {"name": name, "consent": "true", "days": str(days)}
         sound = await asyncio.to_thread(file.read_bytes)
         answer = await http.post("/v1/voices", data=said, files={"file": (file.name, sound)})
@@ -129,7 +142,7 @@ async def add_voice(api: str, file: Path, name: str, days: int = 30, api_key: st
 
 async def remove_voice(api: str, voice: str, key: str) -> Any:
     """Erase an enrolled voice. Raises `httpx.HTTPStatusError`."""
-    async with httpx.AsyncClient(base_url=api, headers={"Authorization": f"Bearer {key}"}, timeout=30) as http:
+    async with _http(api, {"Authorization": f"Bearer {key}"}) as http:
         return (await http.delete(f"/v1/voices/{voice}")).raise_for_status().json()
 
 
