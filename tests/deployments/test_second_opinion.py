@@ -70,6 +70,11 @@ async def heard(store: SessionStore, actor: SessionActor, pcm: Pcm, seconds: flo
     return await talk.told()
 
 
+def warnings_of(events: list[Event]) -> list[Warned]:
+    """All but that hearing halts: what is sent as fast as it is taken may wait for so long on a slow machine."""
+    return [event for event in events if isinstance(event, Warned) and event.code not in ("stuck", "resumed")]
+
+
 async def told(talk: Talk, number: int) -> None:
     """Once so many answers have taken effect."""
     async with asyncio.timeout(60):
@@ -97,7 +102,7 @@ async def test_speakers_stay_who_they_are_while_their_tags_change(
     assert len(timeline.words) == len(said)
     whose = {(said[round(word.start, 3)], word.speaker) for word in timeline.words}
     assert whose == names(timeline, ear)
-    assert not of(events, Warned)
+    assert not warnings_of(events)
     assert events[-1].type == "session.ended"
 
 
@@ -128,7 +133,7 @@ async def test_where_google_says_nothing_the_local_labels_stand(
         alone = await heard(store, await actors.start(), talk[0], 33, diariser="local")
         assert not ear.asked
         events = await heard(store, await actors.start(), talk[0], 33)
-    warnings = [event for event in events if isinstance(event, Warned)]
+    warnings = warnings_of(events)
     assert [warning.code for warning in warnings] == ["google"] * len(told)
     for warning, says in zip(warnings, told, strict=True):
         assert says in warning.message
@@ -153,7 +158,7 @@ async def test_a_reason_is_told_again_only_after_google_has_answered(
         await mine.say(93, actor)
         await mine.stop(actor)
         events = await mine.told()
-    assert [event.heard_until for event in of(events, Warned)] == [30, 93]
+    assert [event.heard_until for event in warnings_of(events)] == [30, 93]
 
 
 @pytest.mark.parametrize(
@@ -172,7 +177,7 @@ async def test_why_google_says_nothing_is_told(
     ear = Ear(talk, *[reply or Reply()] * 20)
     async with google(ear, google_deadline=1.2, **elsewhere) as actors:
         events = await heard(store, await actors.start(), talk[0], 3)
-    (warning,) = (event for event in events if isinstance(event, Warned))
+    (warning,) = warnings_of(events)
     assert (warning.code, advice in warning.message) == ("google", True), warning.message
 
 
@@ -187,7 +192,7 @@ async def test_what_nobody_foresaw_does_not_stop_a_session(
         actor = await actors.start()
         events = await heard(store, actor, talk[0], 3)
         actor._second._opening = None
-    assert [event.message for event in events if isinstance(event, Warned)] == [UNFORESEEN]
+    assert [event.message for event in warnings_of(events)] == [UNFORESEEN]
 
 
 async def test_an_answer_that_cannot_be_taken_in_does_not_stop_a_session(
@@ -205,7 +210,7 @@ async def test_an_answer_that_cannot_be_taken_in_does_not_stop_a_session(
     ear = Ear(talk)
     async with google(ear) as actors:
         events = await heard(store, await actors.start(), talk[0], 3)
-    assert [event.message for event in events if isinstance(event, Warned)] == [UNFORESEEN]
+    assert [event.message for event in warnings_of(events)] == [UNFORESEEN]
     assert ear.asked == [(0, 3)]
 
 
