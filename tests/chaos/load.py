@@ -8,7 +8,7 @@ import time
 import uuid
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import httpx
@@ -29,6 +29,7 @@ from tests.chaos.holds import (
     timeline_wrong,
     turns_wrong,
 )
+from tests.chaos.wire import Wire
 from tests.service import Pcm, record
 from tests.talkers import HIGH, LOW, conversation, small_talk
 from tests.uploads import Json, Uploaded, send, taken_in, tiled, upload, wav_of
@@ -88,11 +89,11 @@ async def rehearse(api: str, seconds: float, conversations: int, seed: int) -> S
 class Talk:
     """A live session: one who records it, and one who watches.
 
-    `pace`: times real time. `vanishes`: the client goes in the middle, without a word; what `said` is then is what had
-    arrived. `sent`: seconds that the recorder was given so far; `heard`: those of which the watcher knows that they are
-    heard, and `heard_at` the moments at which it got to know. `refused`: statuses that the watcher got. `struck_at`:
-    when a fault began. `recovered`: seconds until this session published again, counted from then, or from the end of a
-    fault that lasts.
+    `pace`: times real time. `vanishes`: the client falls silent in the middle, on a line that stays open; what
+    `said` is then is what had arrived. `sent`: seconds that the recorder was given so far; `heard`: those of which
+    the watcher knows that they are heard, and `heard_at` the moments at which it got to know. `refused`: statuses
+    that the watcher got. `struck_at`: when a fault began. `recovered`: seconds until this session published again,
+    counted from then, or from the end of a fault that lasts.
     """
 
     said: Said
@@ -108,13 +109,25 @@ class Talk:
     timeline: Json | None = None
     refused: list[int] = field(default_factory=list)
     lost: list[str] = field(default_factory=list)
+    _acknowledged: float = 0.0  # s
     _told: list[tuple[float, str]] = field(default_factory=list)  # when, and what: warnings and close codes
 
     async def run(self, api: str, after: float = 0.0) -> None:
         """From opening to the end, which begins after so many seconds."""
         await asyncio.sleep(after)
         session = await self._opened(api)
-        self.recorder = Recorder(session)
+        async with Wire(api) as wire:
+            await self._talk(session, wire)
+        while self.timeline is None:
+            with suppress(httpx.HTTPError):
+                self.timeline = await session.get()
+        if self.vanishes:
+            arrived = self.timeline["heard_until"]
+            self.lost = arrived_wrong(arrived, self._acknowledged, self.sent)
+            self.said = await undisturbed(api, self.said.pcm[: round(arrived * SAMPLE_RATE)])
+
+    async def _talk(self, session: Session, wire: Wire) -> None:
+        self.recorder = Recorder(replace(session, api=wire.api) if self.vanishes else session)
         self.recorder.breaks = _Breaks(self._tell)
         watching = asyncio.create_task(self._watch(session))
         recording = asyncio.create_task(self.recorder.record(pcm_frames(self._blocks())))
@@ -122,21 +135,15 @@ class Talk:
             if self.vanishes:
                 while self.sent < self.said.seconds / 2:
                     await asyncio.sleep(0.02)
-                acknowledged = (self.recorder._first or 0) * FRAME_SECONDS
-                self.recorder.interrupt()  # before it is ended, which would close the line in due form
+                self._acknowledged = (self.recorder._first or 0) * FRAME_SECONDS
+                wire.cut()
+                self.recorder.interrupt()  # before it is ended, which would wait for an answer
                 await tasks.end(recording)
             else:
                 await recording
             await watching
         finally:
             await tasks.end(recording, watching)
-        while self.timeline is None:
-            with suppress(httpx.HTTPError):
-                self.timeline = await session.get()
-        if self.vanishes:
-            arrived = self.timeline["heard_until"]
-            self.lost = arrived_wrong(arrived, acknowledged, self.sent)
-            self.said = await undisturbed(api, self.said.pcm[: round(arrived * SAMPLE_RATE)])
 
     def strike(self) -> None:
         """A fault begins: what was told before is not about it."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from typing import Any
 
 import httpx
@@ -30,6 +31,7 @@ class Line:
         self.done: list[str] = []
         self.breaks: list[int] = []
         self._first = 0
+        self.session = session
         Line.last = self
 
     async def record(self, frames: AsyncIterator[bytes]) -> float:
@@ -46,8 +48,11 @@ class Line:
         self.done.append("aborted")
 
 
+@dataclass
 class Heard:
     """A session of which three seconds arrived."""
+
+    api: str
 
     async def events(self, after: str) -> AsyncIterator[tuple[str, Any]]:
         while not Line.last.done:
@@ -65,7 +70,7 @@ async def test_a_client_that_vanishes_closes_nothing_and_is_held_to_what_arrived
     asked: list[int] = []
 
     async def opened(*_: object) -> Heard:
-        return Heard()
+        return Heard("http://127.0.0.1:9")
 
     async def undisturbed(api: str, pcm: Pcm) -> Said:
         asked.append(len(pcm))
@@ -76,8 +81,9 @@ async def test_a_client_that_vanishes_closes_nothing_and_is_held_to_what_arrived
     monkeypatch.setattr(load, "undisturbed", undisturbed)
     vanishing = Talk(Said(np.zeros(8 * 16_000, np.int16), TIMELINE), pace=10, vanishes=True)
     async with asyncio.timeout(5):
-        await vanishing.run("http://nowhere")
+        await vanishing.run("http://127.0.0.1:9")
     assert Line.last.done[:2] == ["aborted", "closed"]
+    assert Line.last.session.api != "http://127.0.0.1:9", "or the line would end with the client"
     assert 4.0 <= vanishing.sent < 8.0
     assert asked == [3 * 16_000]
     (lost,) = vanishing.lost  # the line said that it had all of what was sent
