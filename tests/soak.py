@@ -15,7 +15,6 @@ import asyncio
 import json
 import math
 import random
-import statistics
 import sys
 import time
 from collections import defaultdict
@@ -30,6 +29,7 @@ import httpx
 import numpy as np
 import psutil
 from rich.console import Console
+from scipy.stats import theilslopes
 
 from deployments.cadence import MOST
 from deployments.client import Recorder, Session, open_session
@@ -49,7 +49,6 @@ LOOK_SECONDS: Final = 15.0
 SHORTEST, LONGEST = 60.0, 180.0  # s of a session
 UPLOAD_EVERY, UPLOAD_SECONDS = 120.0, 60.0
 SETTLED: Final = 0.25  # of the time, before which whatever comes once has come
-PART: Final = 0.2  # of the time, that is compared from there on with as much at the end
 AGAIN_SECONDS: Final = 5.0  # until somebody comes again who was not let in
 RETENTION: Final = 300  # s: longer than any newcomer waits to be let in
 MOST_GROWTH: Final = 0.1  # as a share of what there was early, of what holds more than this besides:
@@ -65,7 +64,7 @@ Look = dict[str, dict[str, float]]  # what each process and Redis held at an ins
 
 @dataclass(frozen=True)
 class Held:
-    """What a process, or Redis, held of something, on average: early, and at the end."""
+    """What a process, or Redis, held of something: early and at the end, on the line through all that it held."""
 
     who: str
     what: str
@@ -229,15 +228,19 @@ def lags_of(told: Iterable[tuple[float, float]]) -> list[float]:
 
 
 def compared(looks: Sequence[Look]) -> list[Held]:
-    """Early and late, for all that was there at both times."""
-    first, length = round(SETTLED * len(looks)), max(1, round(PART * len(looks)))
-    early, late = looks[first : first + length], looks[-length:]
+    """Early and late, for all that was there for all of the time from when it had settled.
+
+    Both lie on the line with the median of all slopes (Theil 1950, Sen 1968; scipy's), which what was there for a
+    moment alone does not tilt.
+    """
+    settled = looks[round(SETTLED * len(looks)) :]
     held = []
-    for who in looks[-1]:
-        for what in looks[-1][who]:
-            parts = [[each[who][what] for each in part if who in each] for part in (early, late)]
-            if all(parts):
-                held.append(Held(who, what, *(statistics.fmean(part) for part in parts)))
+    for who in settled[-1]:
+        for what in settled[-1][who]:
+            values = [each[who][what] for each in settled if who in each]
+            if len(values) == len(settled):
+                slope, intercept, *_ = theilslopes(values)
+                held.append(Held(who, what, float(intercept), float(intercept + slope * (len(values) - 1))))
     return held
 
 

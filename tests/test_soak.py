@@ -40,9 +40,19 @@ def figures(*held: Held, missing: int = 0) -> dict[str, Any]:
 
 
 def test_the_end_is_compared_with_what_was_there_once_all_had_come() -> None:
-    looks: list[Look] = [{"page": {"files": float(files)}} for files in (1, 1, 10, 20, 50, 50, 50, 30, 40, 50)]
+    looks: list[Look] = [{"page": {"files": float(files)}} for files in (1, 90, 10, 12, 14, 16, 18, 20, 22, 24)]
     looks[-1]["newcomer"] = {"files": 5.0}
-    assert compared(looks) == [Held("page", "files", early=15.0, late=45.0)]
+    assert compared(looks) == [Held("page", "files", early=10.0, late=24.0)]
+
+
+def test_what_comes_and_goes_is_no_growth_and_what_comes_slowly_is() -> None:
+    """Two fifths of the time used to be looked at by nobody."""
+    tides = [{"page": {"files": 100.0 + 30.0 * (number % 5)}} for number in range(120)]
+    (held,) = compared(tides)
+    assert abs(held.growth) < 0.02
+    steps = [{"page": {"files": 100.0 + 12.0 * (number // 30)}} for number in range(120)]
+    (held,) = compared(steps)
+    assert held.grew
 
 
 @pytest.mark.parametrize(

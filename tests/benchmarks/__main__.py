@@ -33,20 +33,31 @@ WIDTH = 120  # of what is printed where there is no terminal
 
 
 def measure(parts: Iterable[Part], quick: bool, console: Console, report: Path) -> Figures:
-    """The figures of some parts. Each is printed and kept as soon as it is there: no later failure takes it away."""
+    """The figures of some parts. Each is printed and kept as soon as it is there: no failure of another takes it away.
+
+    Why a part failed stands under `failed`.
+    """
     parts = list(parts)
     asked = " ".join(f"--only {part.name}" for part in parts) if parts != chosen(()) else ""
-    figures: Figures = {**here(), "quick": quick, "asked": asked}
+    figures: Figures = {**here(), "quick": quick, "asked": asked, "failed": {}}
     began = time.monotonic()
     with (
         tempfile.TemporaryDirectory() as folder,
         Run(quick, lambda step: console.print(f"{step} ...", style="dim"), Path(folder), figures) as run,
     ):
         for part in parts:
-            figures[part.name] = part.measure(run)
+            try:
+                if missing := [name for name in part.needs if name in figures["failed"]]:
+                    raise RuntimeError(f"it rests on {' and '.join(missing)}")
+                figures[part.name] = part.measure(run)
+            except Exception as error:  # whatever it is, the parts that come after it do not rest on it
+                figures["failed"][part.name] = f"{type(error).__name__}: {error}"
+                console.print(f"{part.name} failed", style="red")
+                console.print_exception()
+                run.end_service()
             figures["took"] = time.monotonic() - began
             report.write_text(json.dumps(figures, indent=1) + "\n")
-            for table in part.tables(figures[part.name]):
+            for table in part.tables(figures[part.name]) if part.name in figures else ():
                 console.print(table.rich())
                 console.print()
     return figures
@@ -112,6 +123,8 @@ def main() -> None:
     html = options.report.with_suffix(".html")
     write_page(figures, html)
     console.print(f"{options.report} holds the figures, {html} the plots", highlight=False)
+    if failed := figures["failed"]:
+        sys.exit("\n".join(f"{name} failed: {why}" for name, why in failed.items()))
 
 
 if __name__ == "__main__":

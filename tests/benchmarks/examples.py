@@ -64,6 +64,7 @@ def figures() -> dict[str, Any]:
         },
         "efficiency": {
             "efficiency": 0.3,
+            "tries": [0.28, 0.3, 0.33],
             "served": {"joined": 24, "dropped": 0, **HEARD, **TAKEN, "stages": {"observe": 0.02}},
             "plain": {"batch": 16, "models": 0.009, "cpu": 0.01, "stages": {"diariser": 0.006}, "fragments": 1.2},
         },

@@ -14,7 +14,7 @@ from tests.benchmarks.capacity import busiest
 from tests.benchmarks.figures import Figures
 from tests.benchmarks.plots import bars
 from tests.benchmarks.run import Part, Run
-from tests.benchmarks.tables import Table
+from tests.benchmarks.tables import Table, seconds
 
 SESSIONS = 10_000
 HOURS = 24.0  # for which what was read is kept: the default of TONETRACK_RETENTION
@@ -102,6 +102,7 @@ def measure(run: Run) -> Figures:
     needed = need(measured(run.found), SESSIONS)
     return {
         "sessions": SESSIONS,
+        "every": busiest(run.found["capacity"])["every"],
         "cores": needed.cores,
         "nodes": needed.nodes,
         "redis_gb": needed.redis_memory / 1e9,
@@ -128,7 +129,9 @@ def told(needed: Need, sessions: int) -> str:
 def tables(figures: Figures) -> list[Table]:
     """What they need, and the bottleneck."""
     shown = Table(
-        f"On paper: {figures['sessions']:,} live sessions, around the clock", ["what", "need"], note=figures["text"]
+        f"On paper: {figures['sessions']:,} live sessions heard every {seconds(figures['every'])} s, around the clock",
+        ["what", "need"],
+        note=figures["text"],
     )
     shown.add("cores without Redis", f"{figures['cores']:,.0f}")
     shown.add(f"nodes of {CORES} cores, {100 * USED:.0f} % used", f"{figures['nodes']:,}")

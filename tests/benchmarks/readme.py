@@ -15,6 +15,7 @@ from tests.benchmarks.tables import Table, percent, seconds
 
 OPEN = f"open: not held for {held.SECONDS:.0f} s, {held.RUNS} times"
 QUICK = "open: a quick run"
+EFFICIENT = 0.4
 FULL, FULLER = 48, 64  # live streams, heard every half second and every second
 
 Row = dict[str, Any]
@@ -40,14 +41,19 @@ class Aim:
 def of_level(
     streams: int, every: float, most: float, value: Callable[[Row], float], show: Callable[[float], str]
 ) -> Callable[[Figures], Measured]:
-    """What so many streams must not exceed, while something is heard every so many seconds; the worst of all runs."""
+    """What so many streams must not exceed, while something is heard every so many seconds; the worst of all runs.
+
+    That is one in which they were not heard so, if there is one, and what was wrong there is told, too.
+    """
 
     def measured(figures: Figures) -> Measured:
-        rows = _rows(figures, streams)
-        worst = show(max(value(row) for row in rows))
-        if missed := [reason for row in rows for reason in _missed(row, streams, every)]:
-            return Measured(worst, f"no: {missed[0]}")
-        return Measured(worst, _verdict(max(value(row) for row in rows) <= most, figures))
+        missed, worst = max(
+            ((_missed(row, streams, every), value(row)) for row in _rows(figures, streams)),
+            key=lambda run: (bool(run[0]), run[1]),
+        )
+        if missed:
+            return Measured(show(worst), f"no: {', '.join(missed)}")
+        return Measured(show(worst), _verdict(worst <= most, figures))
 
     return measured
 
@@ -92,21 +98,21 @@ def _verdict(met: bool, figures: Figures) -> str:
 
 def _kept_up(figures: Figures) -> Measured:
     rows = [(row, streams) for streams in (FULL, FULLER) for row in _rows(figures, streams)]
-    worst = min(row["kept_up"] for row, _ in rows)
-    if few := [row["streams"] for row, streams in rows if row["streams"] < streams]:
-        return Measured(percent(worst), f"no: {min(few)} let in")
-    return Measured(percent(worst), _verdict(worst >= LEAST_KEPT_UP, figures))
+    worst, streams = min(rows, key=lambda row: (row[0]["streams"] >= row[1], row[0]["kept_up"]))
+    if worst["streams"] < streams:
+        return Measured(percent(worst["kept_up"]), f"no: {worst['streams']} let in")
+    return Measured(percent(worst["kept_up"]), _verdict(worst["kept_up"] >= LEAST_KEPT_UP, figures))
 
 
 def _refusal(figures: Figures) -> Measured:
     refusals = [run["refusal"] for run in _runs(figures)]
     if not all(refusals):
         raise LookupError("nobody came besides")
-    grown = max(refusal["p95"] - refusal["p95_before"] for refusal in refusals)
+    worst = max(refusals, key=lambda refusal: (bool(refusal["wrong"]), refusal["p95"] - refusal["p95_before"]))
     came, let_in = (sum(refusal[name] for refusal in refusals) for name in ("came", "let_in"))
-    shown = f"{let_in} of {came} let in, p95 {grown:+.2f} s"
-    if wrong := [reason for refusal in refusals for reason in refusal["wrong"]]:
-        return Measured(shown, f"no: {wrong[0]}")
+    shown = f"{let_in} of {came} let in, p95 {worst['p95'] - worst['p95_before']:+.2f} s"
+    if worst["wrong"]:
+        return Measured(shown, f"no: {', '.join(worst['wrong'])}")
     return Measured(shown, _verdict(True, figures) if let_in < came else "open: nobody was refused")
 
 
@@ -118,10 +124,13 @@ def _once(met: bool, figures: Figures) -> str:
 def _efficiency(figures: Figures) -> Measured:
     part = figures["efficiency"]
     served = part["served"]
-    shown = f"{part['efficiency']:.2f} with {served['joined']} streams"
+    least, most = min(part["tries"]), max(part["tries"])
+    shown = f"{part['efficiency']:.2f} ({least:.2f} to {most:.2f}) with {served['joined']} streams"
     if missed := _missed(served | {"streams": served["joined"]}, served["joined"], HOP_SECONDS):
-        return Measured(shown, f"no: {missed[0]}")
-    return Measured(shown, _once(part["efficiency"] >= 0.4, figures))
+        return Measured(shown, f"no: {', '.join(missed)}")
+    if least < EFFICIENT <= most:
+        return Measured(shown, "open: chance decides")
+    return Measured(shown, _once(least >= EFFICIENT, figures))
 
 
 def _hour(figures: Figures) -> Measured:
@@ -177,7 +186,7 @@ AIMS = (
         "≤ 0.035 s",
         of_level(FULL, 0.5, 0.035, _cpu, lambda cpu: f"{cpu:.4f} s"),
     ),
-    Aim("efficiency: CPU of the models in a plain loop over that of the service", "≥ 0.4", _efficiency),
+    Aim("efficiency: CPU of the models in a plain loop over that of the service", f"≥ {EFFICIENT}", _efficiency),
     Aim("60 minutes of recording, from upload to timeline", "≤ 60 s", _hour),
     Aim("a minute in the fourth hour of a session, CPU over that of the fourth minute", "≤ 1.1 times", _hours),
     Aim("memory of all processes at rest", "≤ 2.5 GB", _at_rest("memory_gb", 2.5, lambda memory: f"{memory:.2f} GB")),

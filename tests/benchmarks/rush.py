@@ -21,6 +21,7 @@ SETTLING, QUICK_SETTLING = cadence.SETTLING + 2.0, 2.0  # s before that
 
 def measure(run: Run) -> Figures:
     """Those who talk before, while the others come, and everybody who is in afterwards."""
+    run.end_service()  # which may still be as full as the part before has left it
     return asyncio.run(_rush(run))
 
 

@@ -29,7 +29,7 @@ def test_every_aim_stands_beside_its_figure() -> None:
     refused = told["who comes besides is refused in order, and those there are undisturbed"]
     assert refused == ("p95 +0.1 s at most", "6 of 48 let in, p95 +0.05 s", "yes")
     efficiency = told["efficiency: CPU of the models in a plain loop over that of the service"]
-    assert efficiency == ("≥ 0.4", "0.30 with 24 streams", "no")
+    assert efficiency == ("≥ 0.4", "0.30 (0.28 to 0.33) with 24 streams", "no")
     assert told["60 minutes of recording, from upload to timeline"] == ("≤ 60 s", "not measured", "-")
     assert told["memory of all processes at rest"] == ("≤ 2.5 GB", "2.30 GB", "yes")
 
@@ -53,6 +53,18 @@ def test_an_aim_is_met_only_by_those_who_were_heard_as_it_asks(row: dict[str, An
     known = held_three_times(at_48=row)
     assert met(known, "48 live streams") == verdict
     assert met(known, "CPU of all processes") == verdict
+
+
+def test_the_worst_of_the_runs_is_told_with_what_was_wrong_in_it() -> None:
+    """What one run had missed used to stand beside the figure of another."""
+    known = held_three_times()
+    for run, row in zip(
+        known["held"]["runs"], ({"kept_up": 0.5}, {"p95": 0.9}, {"streams": 40, "p95": 0.7}), strict=True
+    ):
+        run["levels"][1] |= row
+    told = {row[0]: row[2:] for row in aims(known).rows}
+    assert told["48 live streams heard every 0.5 s, p95"] == ("0.70 s", "no: 40 let in")
+    assert told["hops that kept up, 48 and 64 live streams"] == ("100.0 %", "no: 40 let in")
 
 
 def test_a_cadence_of_a_second_is_aimed_at_with_64_streams() -> None:
@@ -88,7 +100,7 @@ def test_what_was_met_for_seconds_or_once_stays_open() -> None:
 
 def test_a_quick_run_meets_no_aim() -> None:
     known = figures() | {"quick": True, "batch": {"long": {"minutes": 60, "seconds": 50.0}}}
-    known["efficiency"]["efficiency"] = 0.5
+    known["efficiency"] |= {"efficiency": 0.5, "tries": [0.45, 0.5]}
     for what in ("60 minutes", "efficiency", "memory", "processors at rest", "from `tonetrack up`"):
         assert met(known, what) == "open: a quick run"
         assert met(known | {"quick": False}, what) == "yes"
@@ -109,15 +121,21 @@ def test_figures_of_two_machines_are_never_one_table() -> None:
 def test_what_was_missed_for_seconds_was_missed() -> None:
     known = figures()
     known["capacity"]["rows"][1] |= {"every": 2.0, "kept_up": 0.5, "carried": False}
-    assert met(known, "48 live streams") == "no: heard every 2.00 s"
+    assert met(known, "48 live streams") == "no: heard every 2.00 s, 50.0 % kept up"
 
 
 def test_an_efficiency_of_hops_heard_together_is_none() -> None:
     known = figures()
-    known["efficiency"] |= {"efficiency": 0.5}
+    known["efficiency"] |= {"efficiency": 0.5, "tries": [0.45, 0.5]}
     assert met(known, "efficiency") == "yes"
     known["efficiency"]["served"]["every"] = 1.0
     assert met(known, "efficiency") == "no: heard every 1.00 s"
+
+
+def test_an_efficiency_that_one_try_has_and_another_has_not_stays_open() -> None:
+    known = figures()
+    known["efficiency"] |= {"efficiency": 0.41, "tries": [0.38, 0.41, 0.43]}
+    assert met(known, "efficiency") == "open: chance decides"
 
 
 @pytest.mark.parametrize(
@@ -140,7 +158,7 @@ def test_those_who_talk_must_not_notice_who_comes_besides(
 def test_a_disorderly_refusal_is_told_in_the_table_and_beside_the_aim() -> None:
     known = held_three_times()
     known["held"]["runs"][1]["refusal"] |= capacity.judged({**HEARD, "refused": {"500": 1}}, {"p95": 0.1}, 0)
-    assert met(known, "who comes besides") == "no: p95 grew by 0.30 s"
+    assert met(known, "who comes besides") == "no: p95 grew by 0.30 s, refused by 500"
     told = [row[-1] for row in held.tables(known["held"])[-1].rows]
     assert told == ["undisturbed", "disturbed (p95 grew by 0.30 s; refused by 500)", "undisturbed"]
 
@@ -166,7 +184,7 @@ def test_the_readme_tells_of_the_parts_that_were_run_and_of_no_others() -> None:
 
 def test_the_readme_tells_where_the_processors_go() -> None:
     text = markdown([{name: part for name, part in figures().items() if name != "batch"}], command.PARTS.values())
-    assert "**What 48 live streams take, by process**" in text
+    assert "**What 48 live streams heard every 0.50 s take, by process**" in text
     assert "| diariser (observe) | 6.00 | 20.0 |" in text
 
 

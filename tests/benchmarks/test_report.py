@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,9 @@ import pytest
 from tests.benchmarks import __main__ as command
 from tests.benchmarks import capacity, card, efficiency, plain, sides
 from tests.benchmarks.examples import HEARD, TAKEN, figures
+from tests.benchmarks.figures import Figures
 from tests.benchmarks.plots import page
+from tests.benchmarks.run import Part, Run
 from tests.benchmarks.tables import Table, percent, seconds
 from tests.service import ROOT, Pcm
 from tests.talkers import Said
@@ -50,6 +53,21 @@ def test_the_most_and_what_each_further_one_takes_are_of_what_was_carried() -> N
         "each_further": {"memory_mb": pytest.approx(2.0), "cores": pytest.approx(0.03)},
     }
     assert capacity.summary(rows[2:]) == {"most": 0, "most_singly": 0, "each_further": {}}
+
+
+def test_more_than_what_was_once_too_many_is_not_carried_either() -> None:
+    """Chance used to carry 26 after 24 had been too many."""
+    rows = [{"streams": streams, **HEARD} for streams in (8, 16, 24, 26)]
+    rows[2]["kept_up"] = 0.987
+    capacity.marked(rows, dropped=0)
+    assert [row["carried"] for row in rows] == [True, True, False, False]
+
+
+def test_what_each_takes_is_not_mixed_with_what_each_takes_when_hops_are_heard_together() -> None:
+    rows = figures()["capacity"]["rows"]
+    rows[1]["every"] = 1.0
+    told = capacity.summary(rows)
+    assert (told["most"], told["most_singly"], told["each_further"]) == (48, 8, {})
 
 
 def test_a_full_machine_gets_few_more_at_a_time() -> None:
@@ -118,6 +136,38 @@ def test_a_part_that_rests_on_others_is_not_run_without_them() -> None:
     assert [part.name for part in command.chosen({"held"})] == ["held"]
     with pytest.raises(ValueError, match="paper rests on capacity and length"):
         command.chosen({"paper"})
+
+
+def test_a_part_that_fails_takes_nothing_from_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A rush that failed used to take with it all that would have been measured after it."""
+    report = tmp_path / "figures.json"
+
+    def fails(_: Run) -> Figures:
+        raise RuntimeError("the machine was full")
+
+    stubs: dict[str, Callable[[Run], Figures]] = {
+        "capacity": fails,
+        "length": lambda _: {},
+        "card": lambda _: {"rates": {}},
+        "paper": lambda _: {},
+    }
+    parts = {
+        name: Part(name, name, measured, lambda _: [], lambda _: [], command.PARTS[name].needs)
+        for name, measured in stubs.items()
+    }
+    monkeypatch.setattr(command, "PARTS", parts)
+    monkeypatch.setattr(sys, "argv", ["bench", "--report", str(report)])
+    with pytest.raises(SystemExit, match="capacity failed: RuntimeError: the machine was full\npaper failed"):
+        command.main()
+    known = json.loads(report.read_text())
+    assert known["card"] == {"rates": {}}
+    assert known["failed"] == {
+        "capacity": "RuntimeError: the machine was full",
+        "paper": "RuntimeError: it rests on capacity",
+    }
+    assert "the machine was full" in capsys.readouterr().out
 
 
 @pytest.mark.bench
