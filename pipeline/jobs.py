@@ -73,9 +73,13 @@ class JobStore:
         self._retention_ms = round(retention * 1000)
         self._waiting_ms = round((retention + PATIENCE) * 1000)
         self._tries = tries
-        self._begin, self._report, self._note, self._settle, self._cancel, self._retry, self._lost, self._mark = (
+        self._begin, self._report, self._note, self._adopt, self._settle = (
             redis.register_script((SCRIPTS / f"job_{name}.lua").read_text())
-            for name in ("begin", "report", "note", "settle", "cancel", "retry", "lost", "mark")
+            for name in ("begin", "report", "note", "adopt", "settle")
+        )
+        self._cancel, self._retry, self._lost, self._mark = (
+            redis.register_script((SCRIPTS / f"job_{name}.lua").read_text())
+            for name in ("cancel", "retry", "lost", "mark")
         )
         self._create = redis.register_script((SCRIPTS / "upload_create.lua").read_text())
 
@@ -224,7 +228,7 @@ class JobStore:
         answer = (await self._begin(keys=[session_key(recording, "job")], args=args)).decode()
         await self._redis.zrem(WAITING, recording)
         if answer in ("go on", "cancel", "give up"):
-            await self._redis.zadd(RUNNING, {recording: time.time()})
+            await self._list(RUNNING, recording, time.time())
         else:
             await self._settled(recording)  # whoever settled it may have died before this
         return str(answer)
@@ -237,7 +241,7 @@ class JobStore:
         told = [part for name, value in fields.items() for part in (name, value)]
         outcome = await self._report(keys=[session_key(recording, "job")], args=[worker, int(further), *told])
         _check(recording, outcome)
-        await self._redis.zadd(RUNNING, {recording: time.time()})
+        await self._list(RUNNING, recording, time.time())
 
     async def note(self, recording: str, worker: str, key: str, value: bytes) -> None:
         """Keep what was heard of a segment, while the recording is the worker's."""
@@ -254,19 +258,10 @@ class JobStore:
         job = await self.job(recording)
         known = job.model_dump(include={"name", "purpose", "remark", "created_at", *HINTS}, exclude_none=True)
         known |= {"consent_version": job.consent.version} if job.consent else {}
-        adopted: dict[Role, str] = {}
-        while (hashes := await self._hashes(recording)) != adopted:  # again, where it got another viewer key meanwhile
-            await self._sessions.adopt(recording, known, hashes, seconds)
-            adopted = hashes
-        state = await self._redis.hget(session_key(recording, "job"), "state")
-        if state not in (State.RUNNING.value.encode(), State.DONE.value.encode()):  # erased or cancelled meanwhile
-            await self.forget_heard(recording)
-            raise UnknownRecording(recording) if state is None else Superseded(recording)
-
-    async def _hashes(self, recording: str) -> dict[Role, str]:
-        """The digests of its keys; empty where it was erased."""
-        digests = await self._redis.hmget(session_key(recording, "job"), [role.value for role in Role])
-        return {role: value.decode() for role, value in zip(Role, digests, strict=True) if value is not None}
+        known |= {"stopped": job.created_at, "ended": seconds}  # from the beginning, so that nobody can add to it
+        told = [part for name, value in known.items() for part in (name, value)]
+        keys = [session_key(recording), session_key(recording, "job")]
+        _check(recording, await self._adopt(keys=keys, args=[self._retention_ms, *told]))
 
     async def publish(self, recording: str, number: int, events: Sequence[Event]) -> None:
         """Publish a piece of what was heard, see `Heard.told`: once, however often that piece is published."""
@@ -294,9 +289,15 @@ class JobStore:
         if state != State.DONE.value.encode():
             await self.forget_heard(recording)
         if retryable == b"1":
-            await self._redis.zadd(DEAD, {recording: float(finished_at)})
+            await self._list(DEAD, recording, float(finished_at))
         if audio == b"1":
-            await self._redis.zadd(BLOBS, {recording: float(finished_at) + self._retention_ms / 1000})
+            await self._list(BLOBS, recording, float(finished_at) + self._retention_ms / 1000)
+
+    async def _list(self, name: str, recording: str, score: float) -> None:
+        """Put a recording into one of the lists, which whoever erases it goes through last; what is gone is in none."""
+        await self._redis.zadd(name, {recording: score})
+        if not await self.known(recording):
+            await self._redis.zrem(name, recording)
 
     async def lost(self, older_than: float) -> list[str]:
         """Take recordings from workers that have given no sign of life for so many seconds; they wait again.
@@ -307,7 +308,7 @@ class JobStore:
         for entry in await self._redis.zrangebyscore(RUNNING, "-inf", time.time() - older_than):
             recording = entry.decode()
             if await self._lost(keys=[session_key(recording, "job")]) == b"ok":
-                await self._redis.zadd(WAITING, {recording: time.time()})
+                await self._list(WAITING, recording, time.time())
                 waiting.append(recording)
             await self._redis.zrem(RUNNING, recording)
         return waiting
@@ -338,8 +339,8 @@ class JobStore:
             raise ValueError(f"Only what was given up can be sent again; this recording is {outcome}.")
         await self._redis.zrem(DEAD, recording)
         await self._redis.pexpire(session_key(recording, "looks"), self._waiting_ms)
-        await self._redis.zadd(BLOBS, {recording: time.time() + self._waiting_ms / 1000})
-        await self._redis.zadd(WAITING, {recording: time.time()})
+        await self._list(BLOBS, recording, time.time() + self._waiting_ms / 1000)
+        await self._list(WAITING, recording, time.time())
 
     async def given_up(self) -> list[Job]:
         """All recordings that were given up and can be sent again, the oldest first."""

@@ -22,8 +22,8 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import AsyncIterator, Mapping
-from typing import Any, Final
+from collections.abc import AsyncIterator
+from typing import Final
 
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
@@ -120,25 +120,12 @@ class SessionStore(Published):
             Role.RECORDER: digest(session.recorder_key),
             Role.VIEWER: digest(session.viewer_key),
         }
-        await self._open(session.id, fields)
+        async with self._redis.pipeline(transaction=True) as both:  # or it might be there and not expire
+            both.hset(_key(session.id), mapping=fields)
+            both.pexpire(_key(session.id), self.retention_ms)
+            await both.execute()
         await self.publish(session.id, 0, [SessionStarted(purpose=request.purpose.value)])
         return session
-
-    async def adopt(self, session: str, known: Mapping[str, Any], hashes: Mapping[Role, str], seconds: float) -> None:
-        """Make an uploaded recording a session of its own, which has ended after so many seconds.
-
-        `known`: name, what was declared, created_at and the hints; `hashes`: digests of its keys. What was heard in it
-        is still to be published. Doing so again changes nothing.
-        """
-        over = {"stopped": known["created_at"], "ended": seconds}  # from the beginning, so that nobody can add to it
-        await self._open(session, dict(known) | dict(hashes) | over)
-
-    async def _open(self, session: str, fields: Mapping[str, Any]) -> None:
-        """At once, so that nothing is ever there that does not expire."""
-        async with self._redis.pipeline(transaction=True) as both:
-            both.hset(_key(session), mapping=fields)
-            both.pexpire(_key(session), self.retention_ms)
-            await both.execute()
 
     async def record(self, session: str) -> SessionRecord:
         """What is known of a session. Raises `UnknownSession`."""

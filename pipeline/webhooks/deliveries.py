@@ -139,6 +139,8 @@ class WebhookStore:
         if state in (b"new", b"pending"):
             due = time.time() if at is None else at
             await self._redis.zadd(DUE, {recording: due}, nx=state == b"pending")
+            if not await self._redis.exists(session_key(recording, "webhook")):  # erased meanwhile
+                await self._redis.zrem(DUE, recording)
         return bool(state == b"new")
 
     async def claim(self, now: float, lease_seconds: float) -> Delivery | None:

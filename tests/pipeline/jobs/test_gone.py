@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from typing import Any
 
 import pytest
-from redis.asyncio import Redis
+from redis.asyncio import Connection, Redis
+from redis.exceptions import RedisError
 
+from deployments.webhooks import announce
 from pipeline.job import (
     RUNNING,
     WAITING,
     State,
+    Superseded,
+    UnknownRecording,
 )
 from pipeline.jobs import ABSENT, ARRIVING, BLOBS, DEAD, JobStore, known_key, owner_key
 from pipeline.keys import digest
 from pipeline.published import session_key
 from pipeline.quotas import Quotas
+from pipeline.session import UnknownSession
 from pipeline.store import SessionStore
+from pipeline.webhooks import WebhookStore
 from tests.pipeline.jobs.recordings import (
     ONE,
     PATIENCE,
@@ -126,6 +133,56 @@ async def test_erasing_leaves_nothing(jobs: JobStore, redis: Any, state: str) ->
     assert await keys_of(redis, ONE) == set()
     assert {key async for key in redis.scan_iter()} == before
     assert (await jobs.job(TWO)).position == 1
+
+
+async def heard_to_its_end(jobs: JobStore, webhooks: WebhookStore, state: State) -> None:
+    """All that a worker writes of a recording, from its first step to its last."""
+    await jobs.begin(ONE, "w")
+    await jobs.report(ONE, "w", done=1.0)
+    await jobs.note(ONE, "w", "units-0-0", b"heard")
+    await publish(jobs, ONE)
+    await jobs.settle(ONE, "w", state, retryable=int(state is State.FAILED))
+    await announce(await jobs.job(ONE), jobs, webhooks, RETENTION)
+    await jobs.begin(ONE, "another")
+
+
+@pytest.mark.parametrize("breaks_off", [False, True])
+@pytest.mark.parametrize("state", [State.DONE, State.FAILED])
+async def test_erasing_leaves_nothing_whenever_it_falls(
+    jobs: JobStore, redis: Redis, monkeypatch: pytest.MonkeyPatch, state: State, breaks_off: bool
+) -> None:
+    """What was erased while its worker was between two steps used to come back as a session with the next of them,
+    for a day where the worker died of that; lists went on naming it."""
+    webhooks, send = WebhookStore(redis), Connection.send_packed_command
+    steps = erased_at = 0
+
+    async def send_after_erasing(connection: Any, *args: Any, **how: Any) -> None:
+        nonlocal steps
+        steps += 1
+        if steps == erased_at:
+            monkeypatch.setattr(Connection, "send_packed_command", send)
+            await jobs.erase(ONE)
+            await webhooks.erase(ONE)
+            await jobs.without_sound(ONE)
+            monkeypatch.setattr(Connection, "send_packed_command", send_after_erasing)
+        if breaks_off and steps > erased_at:
+            raise RedisError("the worker has died")
+        await send(connection, *args, **how)
+
+    erased = True
+    while erased:
+        await create(jobs, webhook="https://example.org/heard")
+        steps, erased_at = 0, erased_at + 1
+        monkeypatch.setattr(Connection, "send_packed_command", send_after_erasing)
+        with suppress(UnknownRecording, UnknownSession, Superseded, RedisError):
+            await heard_to_its_end(jobs, webhooks, state)
+        monkeypatch.setattr(Connection, "send_packed_command", send)
+        left = await keys_of(redis, ONE)
+        if breaks_off:  # then the lists, which whoever reads them checks, may name it
+            left = {key for key in left if ONE in key}
+        erased = steps >= erased_at
+        assert not (erased and left), f"erased before step {erased_at}"
+    assert erased_at > 25
 
 
 async def test_nothing_is_kept_for_ever(jobs: JobStore, redis: Any) -> None:
