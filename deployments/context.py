@@ -24,7 +24,8 @@ class Context:
     """Settings, the store, the session actors, the diariser (it enrols voices), where recordings come in, the gate.
 
     `waiting`: connections of this replica that have not said hello yet, by address; `lines`: those that have, by
-    session; `door`: through which newcomers come in; `enrolling`: voices that it is taking in, by address.
+    session; `door`: through which newcomers come in; `enrolling`: voices that it is taking in, and `sending`: sound
+    that it sends, both by address.
     """
 
     settings: Settings
@@ -38,6 +39,7 @@ class Context:
     lines: Room = field(default_factory=Room)
     door: Door = field(default_factory=Door)
     enrolling: Room = field(default_factory=Room)
+    sending: Room = field(default_factory=Room)
 
     @property
     def full(self) -> bool:

@@ -15,7 +15,7 @@ from deployments.loop import Loop
 from deployments.origins import SameHost
 from deployments.pool import SessionPool
 from deployments.readiness import Readiness
-from deployments.routes import audio, declared, health, recordings, sessions, speakers, uploads, voices
+from deployments.routes import audio, declared, health, recordings, sessions, sound, speakers, uploads, voices
 from deployments.routes.errors import explain_errors
 from deployments.routes.refusals import EVERYWHERE
 from deployments.security_headers import SecurityHeaders
@@ -35,7 +35,7 @@ def build_api(context: Context) -> FastAPI:
     )
     api.state.context = context
     api.state.readiness = Readiness(context)
-    for routes in (declared, sessions, speakers, audio, uploads, recordings, voices):
+    for routes in (declared, sessions, speakers, audio, uploads, recordings, sound, voices):
         api.include_router(routes.router, responses=EVERYWHERE)
     api.include_router(health.router)
     explain_errors(api)

@@ -167,6 +167,10 @@ class JobStore:
         """Whether there is such a recording."""
         return bool(await self._redis.exists(session_key(recording, "job")))
 
+    async def has_sound(self, recording: str) -> bool:
+        """Whether its sound is there; not of what was erased."""
+        return bool(await self._redis.hget(session_key(recording, "job"), "audio") == b"1")
+
     async def role(self, recording: str, key: str) -> Role | None:
         """What a key allows, or None where it opens nothing. Raises `UnknownRecording`."""
         hashes = await self._redis.hmget(session_key(recording, "job"), [role.value for role in Role])

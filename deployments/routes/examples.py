@@ -85,6 +85,7 @@ SOUND: Final[Responses] = {
     200: {"description": "the sound", "content": {"*/*": {"schema": {"type": "string", "format": "binary"}}}},
     206: {"description": "a part of it", "content": {"*/*": {"schema": {"type": "string", "format": "binary"}}}},
     416: refusal("a range beyond its end"),
+    429: refusal("too many requests, wrong keys or downloads of sound from this address, or here; see Retry-After"),
 }
 UPLOAD_REFUSALS: Final[Responses] = {
     401: refusal("no API key, where the server requires one"),

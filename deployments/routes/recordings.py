@@ -8,14 +8,14 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Header, HTTPException, Path, Query, Response
+from fastapi import APIRouter, Header, HTTPException, Path, Query
 from fastapi.responses import HTMLResponse, StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
 
 from deployments import erasing
 from deployments.facts import declared, facts
 from deployments.routes.access import IsOwner, MayLook, OwnerKey, TheAddress, TheContext, TheKey
-from deployments.routes.examples import JOB, SOUND, TIMELINES
+from deployments.routes.examples import JOB, TIMELINES
 from deployments.routes.refusals import access, refusal
 from deployments.routes.refusals import events as streamed
 from deployments.routes.sessions import ViewerKey, WhoLooked
@@ -29,8 +29,6 @@ from pipeline.webhooks import Attempted
 
 POLL_SECONDS = 0.5  # between two looks at a recording that somebody follows
 STILL_SECONDS = 15.0  # without news, after which a sign of life is sent
-AUDIO_BLOCK = 2**18  # bytes
-RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})$")
 
 router = APIRouter(prefix="/v1/recordings", tags=["recordings"], responses=access("recording"))
 
@@ -125,41 +123,6 @@ async def looks(recording: str, context: TheContext) -> WhoLooked:
     found = await context.store.looks.of(recording)
     owner = {"who": "owner"}
     return WhoLooked(looks=[one.model_copy(update=owner if one.who == "recorder" else {}) for one in found])
-
-
-@router.get("/{recording}/audio", response_class=StreamingResponse, responses=SOUND)
-async def audio(
-    recording: str,
-    role: Annotated[Role, MayLook],
-    context: TheContext,
-    wanted: Annotated[str | None, Header(alias="Range")] = None,
-) -> Response:
-    """The sound as it was uploaded, where it was to be kept; a part of it where a single `Range` is asked for."""
-    job = await context.inbox.jobs.job(recording)
-    gone = HTTPException(404, "The sound of this recording is not kept; say keep_audio=true when you upload.")
-    if not job.audio:
-        raise gone
-    try:
-        size = await asyncio.to_thread(context.inbox.blobs.size, recording)
-    except FileNotFoundError as error:
-        raise gone from error
-    start, end, status = _part(wanted, size)
-    await context.store.looks.note(recording, role, "audio")
-    headers = {"Accept-Ranges": "bytes", "Content-Length": str(end - start), "Cache-Control": "no-store"}
-    if status == 206:
-        headers["Content-Range"] = f"bytes {start}-{end - 1}/{size}"
-    headers["X-Content-Type-Options"] = "nosniff"
-    headers["Content-Disposition"] = "attachment"
-
-    def content() -> Iterator[bytes]:
-        with context.inbox.blobs.read(recording) as file:
-            file.seek(start)
-            left = end - start
-            while left > 0 and (block := file.read(min(AUDIO_BLOCK, left))):
-                left -= len(block)
-                yield block
-
-    return StreamingResponse(content(), status, headers, job.media_type)
 
 
 @router.get("/{recording}/deliveries", dependencies=[IsOwner])
@@ -273,18 +236,3 @@ def _file_name(job: Job) -> str:
     """A name for a download that no header, shell or folder can take amiss."""
     plain = "".join(c if c.isascii() and (c.isalnum() or c in "-_") else "-" for c in job.name.rsplit(".", 1)[0])
     return re.sub("-+", "-", plain).strip("-")[:80] or f"recording-{job.id}"
-
-
-def _part(wanted: str | None, size: int) -> tuple[int, int, int]:
-    """The first byte, the last and one, and the status (RFC 9110, section 14.2). Raises 416.
-
-    Several ranges, or what is none, get all of it.
-    """
-    found = RANGE.match(wanted.strip()) if wanted else None
-    if not found or found[1] == found[2] == "":
-        return 0, size, 200
-    start = max(0, size - int(found[2])) if found[1] == "" else int(found[1])
-    end = min(size, int(found[2]) + 1) if found[1] and found[2] else size
-    if start >= end:
-        raise HTTPException(416, f"The sound has {size} bytes.", {"Content-Range": f"bytes */{size}"})
-    return start, end, 206
