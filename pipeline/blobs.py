@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 import secrets
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
@@ -22,6 +23,7 @@ from pipeline.logs import Plain
 READ_AHEAD: Final = 5 * 2**20  # bytes; what one request to a bucket brings
 ARRIVING: Final = ".arriving"  # what follows the id, or a local file's name, until all of it is there
 BUCKET: Final = {"block_size": 5 * 2**20}  # bytes of an upload that are in memory: the least that S3 takes at once
+SPARE: Final = 1 / 20, 2**30  # of a disk that uploads leave to all else: this share of it, or so many bytes
 _ID: Final = re.compile(r"[0-9a-f]{16}")
 
 
@@ -30,6 +32,10 @@ Answer = TypeVar("Answer")
 
 class BlobTrouble(Plain, RuntimeError):
     """The blob store cannot be used; the message says which and why."""
+
+
+class DiskFull(BlobTrouble):
+    """There is no room for more sound, but what others on that disk may need."""
 
 
 class Writable(Protocol):
@@ -120,6 +126,14 @@ class Blobs:
             else:
                 left = self._files.find(self._root, prefix=f"{recording}{ARRIVING}")
         self._remove(path, *left)
+
+    def check_room(self, size: int) -> None:
+        """Raises `DiskFull` where so many bytes more would leave too little of the disk. A bucket has no end."""
+        if not self._local:
+            return
+        disk = shutil.disk_usage(self._root)
+        if disk.free - size < min(SPARE[0] * disk.total, SPARE[1]):
+            raise DiskFull(f"The disk of {self.url} has {disk.free / 2**20:,.0f} MiB left, too little for an upload.")
 
     def check(self) -> None:
         """Write, read and erase something. Raises `BlobTrouble`."""

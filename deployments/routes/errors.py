@@ -12,7 +12,7 @@ from redis.exceptions import RedisError
 
 from deployments.gate import Limited, NoApiKey
 from pipeline.api_keys import UnknownApiKey
-from pipeline.blobs import BlobTrouble
+from pipeline.blobs import BlobTrouble, DiskFull
 from pipeline.corrections import UnknownSpeaker
 from pipeline.headers import API
 from pipeline.job import UnknownRecording
@@ -48,6 +48,16 @@ async def _blobs_away(_: Request, error: Exception) -> JSONResponse:
         503,
         {"Retry-After": "10"},
     )
+
+
+async def _disk_full(_: Request, error: Exception) -> JSONResponse:
+    logger.error("%s", error)
+    text = (
+        "There is no room for more sound here, and nothing of this was kept. Whoever runs this server has to make some."
+    )
+    return JSONResponse(
+        {"detail": text}, 507, {"Retry-After": "60", "Connection": "close"}
+    )  # the rest would be for nothing
 
 
 async def _unknown_speaker(_: Request, error: Exception) -> JSONResponse:
@@ -113,6 +123,7 @@ def explain_errors(api: FastAPI) -> None:
     api.add_exception_handler(UnknownSession, _unknown_session)
     api.add_exception_handler(UnknownRecording, _unknown_recording)
     api.add_exception_handler(BlobTrouble, _blobs_away)
+    api.add_exception_handler(DiskFull, _disk_full)
     api.add_exception_handler(UnknownSpeaker, _unknown_speaker)
     api.add_exception_handler(UnknownVoice, _unknown_voice)
     api.add_exception_handler(WrongVoiceKey, _wrong_voice_key)

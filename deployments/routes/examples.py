@@ -97,4 +97,5 @@ UPLOAD_REFUSALS: Final[Responses] = {
     422: refusal("encrypted, damaged beyond use, without consent, or a form that makes no sense"),
     429: refusal("too many in a minute, or too many of one caller wait; see Retry-After"),
     503: refusal("too many wait, or the place where sound is kept is away; see Retry-After"),
+    507: refusal("no room for more sound; see Retry-After"),
 }

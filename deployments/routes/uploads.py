@@ -74,7 +74,7 @@ async def upload(
 
     413 for what is too big (told as soon as that is known) or too long, 415 for what is no recording, 422 for what is
     broken, encrypted or not allowed, 409 while the same upload is still on its way or where it has begun anew over
-    another connection, 408 where nothing comes for two minutes.
+    another connection, 408 where nothing comes for two minutes, 507 where there is no room for it.
     """
     if await context.inbox.full():
         raise HTTPException(503, "Too many recordings wait; try again in a few minutes.", {"Retry-After": "120"})
@@ -149,6 +149,8 @@ class _Arrival:
         with ExitStack() as stack:
             writing = blobs.write(self._recording, self._attempt)
             self._blob = await _to_its_end(asyncio.to_thread(stack.enter_context, writing))
+            length = request.headers.get("content-length", "")
+            await asyncio.to_thread(blobs.check_room, int(length) if length.isdecimal() else 0)
             try:
                 form = Form(request.headers.get("content-type", ""), self._take)
                 await form.read(self._alive(request))
@@ -194,6 +196,7 @@ class _Arrival:
         if self._blob and self._waiting:
             data = bytes(self._waiting)
             self._waiting.clear()
+            await asyncio.to_thread(self._context.inbox.blobs.check_room, len(data))
             await _to_its_end(asyncio.to_thread(self._blob.write, data))
 
     async def _alive(self, request: Request) -> AsyncIterator[bytes]:

@@ -20,8 +20,9 @@ from deployments.gate import Gate
 from deployments.inbox import Inbox
 from deployments.routes import uploads
 from deployments.settings import Settings
-from pipeline import idempotency
+from pipeline import blobs, idempotency
 from pipeline.blobs import BlobTrouble
+from tests.deployments.doors import application, client
 from tests.service import Service, silence
 from tests.uploads import SAID, left_of, send, sound_of, taken_in, wav_of
 
@@ -108,6 +109,40 @@ def whole(wav: bytes) -> bytes:
     said = SAID | {"keep_audio": "true"}
     parts = [f'\r\n--here\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{said[name]}' for name in said]
     return FILE + wav + "".join(parts).encode() + b"\r\n--here--\r\n"
+
+
+Disk = tuple[int, int, int]
+FULL, EMPTY = (2**34, 2**34 - 2**29, 2**29), (2**34, 0, 2**34)  # 16 GiB: all of it, what is taken, what is left
+
+
+@pytest.mark.parametrize(("disks", "asked"), [([FULL], 1), ([EMPTY, EMPTY, FULL], 3)])
+async def test_uploads_leave_room_for_all_else(
+    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, disks: list[Disk], asked: int
+) -> None:
+    """They filled the disk to its last byte, and whatever else was on it could write no more."""
+    told: list[Disk] = []
+
+    def usage(_: Any) -> Any:
+        told.append(disks[min(len(told), len(disks) - 1)])
+        return SimpleNamespace(**dict(zip(("total", "used", "free"), told[-1], strict=True)))
+
+    monkeypatch.setattr(blobs.shutil, "disk_usage", usage)
+    api = application(url, tmp_path / "sound")
+    body = whole(wav_of(silence(100)))
+
+    async def coming() -> AsyncIterator[bytes]:
+        for start in range(0, len(body), 2**20):
+            yield body[start : start + 2**20]
+
+    headers = {"Content-Type": "multipart/form-data; boundary=here", "Content-Length": str(len(body))}
+    async with client(api) as http:
+        refused = await http.post("/v1/recordings", content=coming(), headers=headers)
+    assert (refused.status_code, refused.headers["Retry-After"], refused.headers["Connection"]) == (507, "60", "close")
+    assert refused.json()["detail"].startswith("There is no room for more sound here, and nothing of this was kept.")
+    assert len(told) == asked
+    assert list((tmp_path / "sound").iterdir()) == []
+    redis = api.state.context.inbox.redis
+    assert {key async for key in redis.scan_iter("tonetrack:*")} <= {b"tonetrack:quota:uploads:address:192.0.2.1"}
 
 
 def headers_of(key: str) -> dict[str, str]:
