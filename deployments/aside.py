@@ -6,7 +6,7 @@ import asyncio
 import os
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final, ParamSpec, TypeVar
 
@@ -27,6 +27,11 @@ class Aside:
     ) -> Answer:
         """What `work` answers, once there is a thread for it."""
         return await asyncio.get_running_loop().run_in_executor(self._pool, lambda: work(*args, **kwargs))
+
+    async def each(self, pieces: Iterator[str]) -> AsyncIterator[str]:
+        """The pieces, each of them made here."""
+        while (piece := await self(next, pieces, None)) is not None:
+            yield piece
 
 
 def _yield_to_others() -> None:

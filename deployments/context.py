@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -15,7 +16,9 @@ from deployments.pool import SessionPool
 from deployments.room import Room
 from deployments.settings import Settings
 from pipeline.store import SessionStore
+from pipeline.timeline import Timeline
 
+TIMELINES: Final = 4  # that a replica makes at once: each of them lies in its memory meanwhile
 FULL: Final = "All places are taken, or hearing is late; try again in half a minute."
 
 
@@ -25,7 +28,7 @@ class Context:
 
     `waiting`: connections of this replica that have not said hello yet, by address; `lines`: those that have, by
     session; `door`: through which newcomers come in; `enrolling`: voices that it is taking in, and `sending`: sound
-    that it sends, both by address.
+    that it sends, both by address; `making`: places of timelines that it makes.
     """
 
     settings: Settings
@@ -40,6 +43,12 @@ class Context:
     door: Door = field(default_factory=Door)
     enrolling: Room = field(default_factory=Room)
     sending: Room = field(default_factory=Room)
+    making: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(TIMELINES))
+
+    async def timeline(self, session: str) -> Timeline:
+        """The conversation as it is known now, once there is a place to make it. Raises `UnknownSession`."""
+        async with self.making:
+            return await self.store.timeline(session, self.aside)
 
     @property
     def full(self) -> bool:

@@ -61,9 +61,14 @@ class Format:
 
 def whole(timeline: Timeline, name: str = "", declared: Declared | None = None) -> Iterator[str]:
     """`Timeline.document` as JSON (RFC 8259), a batch of entries at a time, and what was declared; it needs no name."""
-    before = "{"
     about = {"declared": declared.model_dump()} if declared else {}
-    for key, value in (about | timeline.document()).items():
+    yield from json_object(about | timeline.document())
+
+
+def json_object(told: Mapping[str, Any]) -> Iterator[str]:
+    """A JSON object (RFC 8259), a batch of the entries of its lists at a time."""
+    before = "{"
+    for key, value in told.items():
         yield f"{before}{json.dumps(key)}: "
         yield from _array(value) if isinstance(value, list) else (json.dumps(value),)
         before = ", "

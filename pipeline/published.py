@@ -16,9 +16,10 @@ from pipeline.session import OutOfStep, Standing, UnknownSession
 from pipeline.timeline import Timeline
 
 SCRIPTS: Final = Path(__file__).parent / "scripts"
+PAGE: Final = 1_000  # events that are read at a time, where all are wanted: a session of hours has tens of thousands
 FOLLOW_BLOCK_MS: Final = 5_000  # a reader's wait for the next event before it asks again
 
-Aside = Callable[[Callable[[Sequence[bytes]], Timeline], Sequence[bytes]], Awaitable[Timeline]]
+Aside = Callable[[Callable[[Timeline, Sequence[bytes]], None], Timeline, Sequence[bytes]], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,11 +105,11 @@ class Published:
 
     async def shown_as(self, session: str, speaker: int) -> list[int]:
         """With whom a speaker has been merged, and with whom those have been, in turn; nobody for most."""
-        entries = await self._redis.xrange(session_key(session, "events"))
         kept: dict[int, int] = {}
-        for text in (fields[b"event"] for _, fields in entries):
-            if b"speakers.merged" in text and isinstance(event := parse(text), SpeakersMerged):  # few of many
-                kept[event.merged] = event.kept
+        async for texts in self._pages(session):
+            for text in texts:
+                if b"speakers.merged" in text and isinstance(event := parse(text), SpeakersMerged):  # few of many
+                    kept[event.merged] = event.kept
         shown: list[int] = []
         while (speaker := kept.pop(speaker, 0)) > 0:
             shown.append(speaker)
@@ -152,10 +153,19 @@ class Published:
 
         `aside`: where the work is done, which takes a while for a long one.
         """
-        if not await self._redis.exists(session_key(session)):
+        timeline = Timeline()
+        async for texts in self._pages(session):
+            await aside(_fold, timeline, texts)
+        if not await self._redis.exists(session_key(session)):  # or was erased meanwhile
             raise UnknownSession(session)
-        entries = await self._redis.xrange(session_key(session, "events"))
-        return await aside(_fold, [fields[b"event"] for _, fields in entries])
+        return timeline
+
+    async def _pages(self, session: str) -> AsyncIterator[list[bytes]]:
+        """All events as they stand in Redis, so many at a time."""
+        key, start = session_key(session, "events"), "-"
+        while entries := await self._redis.xrange(key, min=start, count=PAGE):
+            yield [fields[b"event"] for _, fields in entries]
+            start = f"({entries[-1][0].decode()}"
 
 
 def _keys(session: str) -> list[str]:
@@ -174,8 +184,6 @@ def _check(session: str, outcome: bytes) -> None:
         raise OutOfStep(session)
 
 
-def _fold(texts: Sequence[bytes]) -> Timeline:
-    timeline = Timeline()
+def _fold(timeline: Timeline, texts: Sequence[bytes]) -> None:
     for text in texts:
         parse(text).apply(timeline)
-    return timeline

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from collections.abc import AsyncGenerator
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, HTTPException, Path, Query
@@ -207,7 +207,7 @@ async def _heard(recording: str, context: Any) -> tuple[Job, Timeline]:
             raise HTTPException(409, f"It could not be heard. {job.error}")
         case State.CANCELLED:
             raise HTTPException(409, "It was cancelled.")
-    return job, await context.store.timeline(recording, context.aside)
+    return job, await context.timeline(recording)
 
 
 async def _exported(recording: str, extension: str, role: Role, context: Any) -> StreamingResponse:
@@ -215,15 +215,8 @@ async def _exported(recording: str, extension: str, role: Role, context: Any) ->
     await context.store.looks.note(recording, role, "timeline" if extension == "json" else "export")
     form = FORMATS[extension]
     headers = {"Content-Disposition": f'attachment; filename="{_file_name(job)}.{extension}"', "Vary": "Accept"}
-    return StreamingResponse(
-        _written(form.write(known, job.name, declared(job)), context), media_type=form.media_type, headers=headers
-    )
-
-
-async def _written(pieces: Iterator[str], context: Any) -> AsyncIterator[str]:
-    """The pieces, each of them made aside."""
-    while (piece := await context.aside(next, pieces, None)) is not None:
-        yield piece
+    written = context.aside.each(form.write(known, job.name, declared(job)))
+    return StreamingResponse(written, media_type=form.media_type, headers=headers)
 
 
 def _report(job: Job, known: Timeline) -> str:

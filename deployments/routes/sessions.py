@@ -18,6 +18,7 @@ from deployments.routes.callers import REFUSALS, OpensSession
 from deployments.routes.refusals import BODY, access, refusal
 from deployments.routes.refusals import events as streamed
 from deployments.routes.streams import server_sent
+from pipeline.exports import json_object
 from pipeline.looks import AGAIN, Look
 from pipeline.purposes import permit
 from pipeline.session import Role, SessionRecord, SessionRequest, UnknownSession
@@ -91,13 +92,14 @@ async def create(request: SessionRequest, context: TheContext, caller: OpensSess
     )
 
 
-@router.get("/{session}", responses=OF_ONE)
-async def timeline(session: str, role: Annotated[Role, AsViewer], context: TheContext) -> SessionTimeline:
+@router.get("/{session}", responses=OF_ONE, response_model=SessionTimeline)
+async def timeline(session: str, role: Annotated[Role, AsViewer], context: TheContext) -> StreamingResponse:
     """The timeline so far."""
-    known = await context.store.timeline(session)
-    told = SessionTimeline(session=await context.store.record(session), **known.document())
+    known = await context.timeline(session)
+    record = await context.store.record(session)
     await context.store.looks.note(session, role, "timeline")
-    return told
+    told = {"session": record.model_dump()} | await context.aside(known.document)
+    return StreamingResponse(context.aside.each(json_object(told)), media_type="application/json")
 
 
 @router.get("/{session}/chunks/{number}", responses=OF_ONE)
@@ -105,13 +107,13 @@ async def chunk(
     session: str, number: ChunkNumber, role: Annotated[Role, AsViewer], context: TheContext
 ) -> dict[str, ChunkSpeaker]:
     """The integrated JSON of one 30 s chunk, by speaker, with all corrections known by now."""
-    known = await context.store.timeline(session)
+    known = await context.timeline(session)
     begins, closes = number * CHUNK_SECONDS, (number + 1) * CHUNK_SECONDS
     if known.heard_until < (begins + 1e-3 if known.ended else closes):
         heard = f"{known.heard_until:.1f} s {'were' if known.ended else 'are'} heard"
         raise HTTPException(404, f"Chunk {number} closes at {closes:.0f} s; so far {heard}.")
     await context.store.looks.note(session, role, "timeline")
-    return known.chunk(number)
+    return await context.aside(known.chunk, number)
 
 
 @router.get("/{session}/looks", dependencies=[AsRecorder], responses=OF_ONE)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Final
 
-from fastapi import APIRouter, HTTPException, Path
+from fastapi import APIRouter, Depends, HTTPException, Path
 from pydantic import BaseModel, ConfigDict, Field
 
 from deployments.routes.access import AsRecorder, TheContext
@@ -13,15 +13,25 @@ from pipeline.corrections import Merging, Naming
 from pipeline.session import Printable
 
 Speaker = Annotated[int, Path(ge=1, le=1_000_000)]
+MOST_CORRECTIONS: Final = 2_000  # of a session, another diariser's included: each is made again whenever it is restored
+TOO_MANY: Final = f"A session takes {MOST_CORRECTIONS:,} corrections, and this one has had them."
 MISTAKES: Final[Responses] = {
     404: refusal("no such session, or nobody of that number has spoken so far"),
+    409: refusal("as many corrections as a session takes were made"),
     422: refusal("not a name, or one speaker merged with themselves"),
 }
+
+
+async def _not_too_many(session: str, context: TheContext) -> None:
+    """Raises 409 where no more corrections are taken."""
+    if (await context.store.standing(session)).corrections >= MOST_CORRECTIONS:
+        raise HTTPException(409, TOO_MANY)
+
 
 router = APIRouter(
     prefix="/v1/sessions/{session}/speakers",
     tags=["speakers"],
-    dependencies=[AsRecorder],
+    dependencies=[AsRecorder, Depends(_not_too_many)],
     responses=BODY | access("session") | MISTAKES,
 )
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
+from typing import Any
 
 import pytest
 import redis
@@ -17,8 +19,10 @@ from pipeline.session import (
     OutOfStep,
     Role,
     SessionRequest,
+    UnknownSession,
 )
 from pipeline.store import SessionStore
+from pipeline.timeline import Timeline
 
 
 async def test_a_step_is_published_once(store: SessionStore, session: NewSession) -> None:
@@ -30,6 +34,29 @@ async def test_a_step_is_published_once(store: SessionStore, session: NewSession
     assert [event.type for _, event in events] == ["session.started", "hop.heard"]
     assert events[1][1].published_at is not None
     assert await store.events(session.id, after=events[0][0]) == events[1:]
+
+
+async def test_a_timeline_is_read_a_page_at_a_time_and_made_aside(
+    store: SessionStore, session: NewSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All that was ever published of a session of hours was read in one, and held in memory twice."""
+    monkeypatch.setattr("pipeline.published.PAGE", 3)
+    for step in range(1, 8):
+        await store.publish(session.id, step, [HopHeard(speech=True, heard_until=step / 2)])
+    pages: list[int] = []
+
+    async def aside(fold: Any, timeline: Timeline, texts: Sequence[bytes]) -> None:
+        pages.append(len(texts))
+        fold(timeline, texts)
+
+    assert (await store.timeline(session.id, aside)).heard_until == 3.5
+    assert pages == [3, 3, 2]
+
+    async def erase_meanwhile(fold: Any, timeline: Timeline, texts: Sequence[bytes]) -> None:
+        await store.erase(session.id)
+
+    with pytest.raises(UnknownSession):
+        await store.timeline(session.id, erase_meanwhile)
 
 
 async def test_many_followers_leave_room_for_everybody_else(store: SessionStore, session: NewSession) -> None:
