@@ -6,6 +6,7 @@ import asyncio
 import logging
 import threading
 import time
+from collections import Counter
 from typing import Final, cast
 from urllib.parse import urlsplit
 
@@ -22,9 +23,42 @@ from pipeline.webhooks import Delivery, EventType, Patience, Sender, State, Webh
 POLL_SECONDS: Final = 0.5
 LEASE_SECONDS: Final = 60.0  # several times what an attempt takes at most
 AT_ONCE: Final = 8  # deliveries under way in one process
+AT_ONCE_EACH: Final = 2  # of them to one host, and of one owner: who answers slowly is waited for by no others
+IN_LINE: Final = POLL_SECONDS / AT_ONCE_EACH  # s from one that waits for those to the next
 GRACE_SECONDS: Final = 3.0  # for those under way, at the end; the rest is due again when their leases are over
 
 logger = logging.getLogger("ray.serve")
+
+
+class Receivers:
+    """To which hosts deliveries are under way, and of which owners."""
+
+    def __init__(self) -> None:
+        self._under_way: Counter[str] = Counter()
+        self._line: dict[str, float] = {}  # when the last of those that wait comes up again, in monotonic seconds
+
+    def wait(self, url: str, owner: str) -> float:
+        """Seconds that one more delivery has to wait; 0 where there is a place for it."""
+        now = time.monotonic()
+        self._line = {whose: until for whose, until in self._line.items() if until > now}
+        crowded = [whose for whose in _whose(url, owner) if self._under_way[whose] >= AT_ONCE_EACH]
+        for whose in crowded:
+            self._line[whose] = self._line.get(whose, now) + IN_LINE
+        return max((self._line[whose] - now for whose in crowded), default=0.0)
+
+    def begin(self, delivery: Delivery) -> None:
+        """A delivery takes a place."""
+        self._under_way.update(_whose(delivery.url, delivery.owner))
+
+    def end(self, delivery: Delivery) -> None:
+        """It gives it back."""
+        self._under_way.subtract(_whose(delivery.url, delivery.owner))
+        self._under_way = +self._under_way
+
+
+def _whose(url: str, owner: str) -> list[str]:
+    """Whose places a delivery takes: its host's, and its owner's where that is known."""
+    return [f"host {urlsplit(url).hostname}", *([f"owner {owner}"] if owner else [])]
 
 
 class Deliverer:
@@ -45,6 +79,7 @@ class Deliverer:
         self._sender = sender or Sender(private)
         self._patience = patience
         self._lease_seconds = lease_seconds
+        self._receivers = Receivers()
         self._ended = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -86,9 +121,10 @@ class Deliverer:
     async def _take_up(self, store: WebhookStore, under_way: set[asyncio.Task[None]]) -> None:
         """Begin with what is due, as far as there is room for it."""
         while len(under_way) < AT_ONCE and not self._ended.is_set():
-            delivery = await store.claim(time.time(), self._lease_seconds)
+            delivery = await store.claim(time.time(), self._lease_seconds, self._receivers.wait)
             if delivery is None:
                 return
+            self._receivers.begin(delivery)
             task = asyncio.create_task(self._deliver(store, delivery))
             under_way.add(task)
             task.add_done_callback(under_way.discard)
@@ -110,6 +146,8 @@ class Deliverer:
         except Exception:
             logger.exception("attempt %d at its webhook is lost", delivery.attempt)
             return
+        finally:
+            self._receivers.end(delivery)
         WEBHOOKS.inc(1, {"outcome": state.value if state else "superseded"})
         host = urlsplit(delivery.url).hostname  # what follows it may be a secret
         became = f"{state.value if state else 'superseded'}: {outcome.error}".rstrip(": ")

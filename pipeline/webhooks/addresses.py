@@ -10,7 +10,9 @@ import asyncio
 import ipaddress
 import re
 import socket
+import threading
 from collections.abc import Awaitable, Callable, Iterable
+from concurrent.futures import Future
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 from typing import Final
@@ -54,9 +56,22 @@ class Target:
 
 
 async def look_up(host: str, port: int) -> list[str]:
-    """The addresses of a host, the most promising first. Raises `OSError`, and `UnicodeError` for an overlong label."""
-    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return [str(address[0]) for *_, address in found]
+    """The addresses of a host, the most promising first. Raises `OSError`, and `UnicodeError` for an overlong label.
+
+    Each in a thread of its own, for a name whose resolver hangs holds its thread up long after nobody waits any more.
+    """
+    answer: Future[list[str]] = Future()
+
+    def ask() -> None:
+        answer.set_running_or_notify_cancel()
+        try:
+            found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            answer.set_result([str(address[0]) for *_, address in found])
+        except Exception as error:
+            answer.set_exception(error)
+
+    threading.Thread(target=ask, name="look-up", daemon=True).start()
+    return await asyncio.wrap_future(answer)
 
 
 async def resolve(url: str, private: bool = False, lookup: Lookup = look_up) -> Target:

@@ -15,6 +15,7 @@ import json
 import random
 import secrets
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final, Literal
@@ -23,6 +24,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from redis.asyncio import Redis
 
 from pipeline.published import SCRIPTS, session_key
+from pipeline.session import Role
 
 DUE: Final = "tonetrack:webhooks"
 LONGEST_EXCERPT: Final = 200  # characters of an answer that the log keeps
@@ -78,6 +80,7 @@ class Delivery:
     url: str
     secret: str = field(repr=False)
     attempt: int = 1
+    owner: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +115,14 @@ class Patience:
         return self.delays[attempt - 1] * random.uniform(1 - self.jitter, 1 + self.jitter)
 
 
+Wait = Callable[[str, str], float]
+
+
+def at_once(url: str, owner: str) -> float:
+    """Nobody waits for others."""
+    return 0
+
+
 class WebhookStore:
     """Deliveries in Redis: any number of workers may claim them at once."""
 
@@ -143,21 +154,27 @@ class WebhookStore:
                 await self._redis.zrem(DUE, recording)
         return bool(state == b"new")
 
-    async def claim(self, now: float, lease_seconds: float) -> Delivery | None:
+    async def claim(self, now: float, lease_seconds: float, wait: Wait = at_once) -> Delivery | None:
         """The delivery that has been due for longest, for nobody else until the lease is over; None where none is.
 
-        One that is neither settled nor given back by then, since its worker has died, is due again.
+        One that is neither settled nor given back by then, since its worker has died, is due again. `wait`: seconds
+        after which one to a URL, of an owner, is due again instead; 0 where it need not wait.
         """
         lease = now + lease_seconds
         while (found := await self._claim(keys=[DUE], args=[repr(now), repr(lease)])) is not None:
             recording = found.decode()
+            whose = (await self._redis.hget(session_key(recording, "job"), Role.RECORDER.value) or b"").decode()
+            where = (await self._redis.hget(session_key(recording, "webhook"), "url") or b"").decode()
+            if where and (seconds := wait(where, whose)):
+                await self._free(recording, lease, now + seconds)
+                continue
             told = await self._begin(keys=[session_key(recording, "webhook")])
             if told is None:
                 await self._free(recording, lease)
                 continue
             event, kind, body, url, secret, attempt = told
             delivery = Delivery(
-                recording, lease, event.decode(), kind.decode(), body, url.decode(), secret.decode(), attempt
+                recording, lease, event.decode(), kind.decode(), body, url.decode(), secret.decode(), attempt, whose
             )
             if attempt <= len(self._patience.delays) + 1:
                 return delivery

@@ -1,10 +1,16 @@
 from __future__ import annotations
 
+import asyncio
 import ipaddress
+import socket
+import threading
+from typing import Any
 
 import pytest
 
+from pipeline import tasks
 from pipeline.webhooks import WebhookRefused, check_url, is_public, resolve
+from pipeline.webhooks.addresses import look_up
 from tests.receiver import looking_up
 
 PUBLIC = [
@@ -139,3 +145,26 @@ async def test_one_address_inside_is_enough_to_refuse_a_name() -> None:
 
 def test_addresses_of_the_internet_are_public() -> None:
     assert all(is_public(ipaddress.ip_address(text)) for text in ("1.1.1.1", "2a00:1450::1", "::ffff:1.1.1.1"))
+
+
+async def test_a_resolver_that_hangs_holds_up_nobody_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A few names whose resolver hangs took all threads of the loop, without which nothing connects to anything."""
+    asked, over, getaddrinfo = [], threading.Event(), socket.getaddrinfo
+
+    def hang(host: str, *args: Any, **how: Any) -> Any:
+        if host == "hangs.example":
+            asked.append(host)
+            over.wait()
+        return getaddrinfo(host, *args, **how)
+
+    monkeypatch.setattr(socket, "getaddrinfo", hang)
+    hanging = [asyncio.create_task(look_up("hangs.example", 80)) for _ in range(64)]
+    try:
+        async with asyncio.timeout(20):
+            while not asked:
+                await asyncio.sleep(0.01)
+            assert await look_up("127.0.0.1", 80) == ["127.0.0.1"]
+            assert await asyncio.to_thread(lambda: "here") == "here"
+        await tasks.end(*hanging)
+    finally:
+        over.set()
