@@ -98,7 +98,7 @@ class EnrolledVoice(VoiceRecord):
 
 
 async def require_voice_key(voice: str, context: TheContext, bearer: _Bearer, connection: HTTPConnection) -> None:
-    """Raises 401 without a key, 403 for a wrong one, 404 for a voice that is not there."""
+    """Raises 401 without a key, 403 for a wrong one, 404 for a voice that is not there, 429 for too many."""
     if bearer is None:
         raise HTTPException(401, "Send the voice's key: 'Authorization: Bearer KEY'.", {"WWW-Authenticate": "Bearer"})
     try:
@@ -106,6 +106,7 @@ async def require_voice_key(voice: str, context: TheContext, bearer: _Bearer, co
             await context.store.voices.check(VoiceKey(id=voice[:64], key=bearer.credentials[:128]))
     except WrongVoiceKey as error:
         raise HTTPException(403, "This key does not open this voice.") from error
+    await context.gate.answer(bearer.credentials, address_of(connection))
 
 
 AsOwner = Depends(require_voice_key)

@@ -52,6 +52,32 @@ async def test_so_many_answers_a_minute_under_one_key(url: str, tmp_path: Path) 
         assert (await look(session, "viewer_key", elsewhere)).status_code == 200
 
 
+async def test_so_many_answers_a_minute_under_a_voices_key(url: str, tmp_path: Path) -> None:
+    """It was described, and not done."""
+    async with client(application(url, tmp_path, requests_per_minute=2)) as http:
+        sent = {"data": {"name": "Anna", "consent": "true"}, "files": {"file": wav_of(silence(1))}}
+        voice = (await http.post("/v1/voices", **sent)).json()
+        path, key = f"/v1/voices/{voice['id']}", {"Authorization": f"Bearer {voice['key']}"}
+        assert [(await http.get(path, headers=key)).status_code for _ in range(3)] == [200, 200, 429]
+        assert (await http.delete(path, headers=key)).status_code == 429
+
+
+@pytest.mark.parametrize("full", [False, True], ids=["", "while all places are taken"])
+async def test_voices_that_cannot_be_enrolled_count_too(url: str, tmp_path: Path, full: bool) -> None:
+    sound = wav_of(silence(1))
+    failing: list[dict[str, Any]] = [
+        {"json": {}},
+        {"data": {"name": ""}, "files": {"file": b""}},
+        {"data": {"name": "Anna", "consent": "false"}, "files": {"file": sound}},
+        {"data": {"name": "Anna", "consent": "true"}, "files": {"file": b"no sound"}},
+    ]
+    api = application(url, tmp_path, voices_per_minute=len(failing))
+    api.state.context.pool.recorders = 10**6 if full else 0
+    async with client(api, f"203.0.113.{1 + full}") as http:
+        answers = [(await http.post("/v1/voices", **sent)).status_code for sent in [*failing, failing[0]]]
+    assert answers == [503 if full else 422] * len(failing) + [429]
+
+
 async def test_without_a_key_a_locked_server_opens_nothing(locked: FastAPI, keys: ApiKeys) -> None:
     async with client(locked) as http:
         for door in doors(http):
