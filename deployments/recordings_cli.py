@@ -89,6 +89,13 @@ def erase(recording: Recording, key: Key, server: Server = HERE) -> None:
     say("The recording is gone.")
 
 
+@app.command("renew-key")
+def renew_key(key: Key, server: Server = HERE) -> None:
+    """Replace a key that has leaked: print another that opens all that was under it. The old one opens nothing more."""
+    typer.echo(asked(server, key, lambda recordings: recordings.renew_key()))
+    say("This key is shown once. It opens what the old one did, which opens nothing any more.")
+
+
 @app.command()
 def retry(
     recordings: Annotated[list[str] | None, typer.Argument(help="ids of recordings", metavar="[ID]...")] = None,

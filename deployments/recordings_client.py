@@ -151,6 +151,11 @@ class Recordings:
             if cursor is None:
                 return
 
+    async def renew_key(self) -> str:
+        """Another key to all that is under this one, which opens nothing any more. Asked once: a repeat is refused."""
+        self.key = str((await self._once("POST", "/v1/recordings/key")).json()["key"])
+        return self.key
+
     async def cancel(self, recording: str) -> Job:
         """Have it heard no more."""
         return Job.model_validate((await self._ask("POST", _path(recording, "cancel"))).json())

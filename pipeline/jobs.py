@@ -7,8 +7,8 @@
     tonetrack:jobs:dead             zset    recordings that were given up, by when
     tonetrack:jobs:blobs            zset    recordings with sound in the blob store, by when it is erased at the latest
     tonetrack:jobs:arriving         zset    recordings whose sound is on its way, by when it last got further
-    tonetrack:owner:HASH            zset    recordings under one key, by when they came
-    tonetrack:owner-known:HASH      string  there as long as a key is known, whether anything is under it or not
+    tonetrack:owner:OWNER           zset    recordings of one owner (`pipeline.owners`), by when they came
+    tonetrack:owner-known:OWNER     string  there as long as an owner is known, whether they have any or not
 
 Only the first two belong to a recording and share its hash slot; the others are lists of what is there, which whoever
 reads them checks against the recordings themselves. Once a recording is heard it is a session as well, with the same id
@@ -37,6 +37,7 @@ from pipeline.job import (
     Upload,
 )
 from pipeline.keys import digest, same
+from pipeline.owners import Owners
 from pipeline.published import SCRIPTS, session_key
 from pipeline.quotas import Quotas
 from pipeline.session import Role
@@ -50,12 +51,12 @@ PATIENCE: Final = 30 * 86_400.0  # s that a recording may wait to be heard
 
 
 def owner_key(owner: str) -> str:
-    """Where in Redis the recordings under one key are; `owner`: that key's digest."""
+    """Where in Redis an owner's recordings are."""
     return f"tonetrack:owner:{owner}"
 
 
 def known_key(owner: str) -> str:
-    """What is there in Redis as long as a key is known; `owner`: that key's digest."""
+    """What is there in Redis as long as an owner is known."""
     return f"tonetrack:owner-known:{owner}"
 
 
@@ -69,9 +70,11 @@ class JobStore:
     def __init__(self, redis: Redis, sessions: SessionStore, retention: float, tries: int = 3) -> None:
         self._redis: Any = redis
         self._quotas = Quotas(redis)
+        self._owners = Owners(redis)
         self._sessions = sessions
         self._retention_ms = round(retention * 1000)
         self._waiting_ms = round((retention + PATIENCE) * 1000)
+        self._longest_ms = self._waiting_ms + self._retention_ms
         self._tries = tries
         self._begin, self._report, self._note, self._adopt, self._settle = (
             redis.register_script((SCRIPTS / f"job_{name}.lua").read_text())
@@ -100,7 +103,8 @@ class JobStore:
         """
         if await self.known(recording):  # before it is listed anew
             raise Superseded(recording)
-        owner = owner_key(digest(key))
+        whose = await self._owners.of(key)  # also where it was replaced while this was uploaded
+        owner = owner_key(whose)
         now = time.time()
         while await self._redis.zcount(owner, now, now):  # an instant is a cursor: no two may share one
             now += 1e-6
@@ -114,12 +118,13 @@ class JobStore:
             "created_at": now,
             "state": State.QUEUED.value,
             "audio": 1,
-            Role.RECORDER.value: digest(key),
+            Role.RECORDER.value: whose,
             Role.VIEWER.value: digest(viewer_key),
         }
         await self._redis.zadd(owner, {recording: now})
         await self._redis.pexpire(owner, self._waiting_ms)
-        await self._redis.set(known_key(digest(key)), 1, px=self._waiting_ms)
+        await self._redis.set(known_key(whose), 1, px=self._waiting_ms)
+        await self._owners.prolong(whose, self._longest_ms)
         await self._redis.zadd(WAITING, {recording: now})  # first, so that it waits if this breaks off after the next
         told = [part for name, value in fields.items() for part in (name, value)]
         outcome = await self._create(keys=[session_key(recording, "job")], args=[self._waiting_ms, *told])
@@ -161,7 +166,7 @@ class JobStore:
     @property
     def longest(self) -> float:
         """Seconds that a recording lives at most, if it waits as long as it may."""
-        return (self._waiting_ms + self._retention_ms) / 1000
+        return self._longest_ms / 1000
 
     async def known(self, recording: str) -> bool:
         """Whether there is such a recording."""
@@ -173,11 +178,12 @@ class JobStore:
 
     async def role(self, recording: str, key: str) -> Role | None:
         """What a key allows, or None where it opens nothing. Raises `UnknownRecording`."""
-        hashes = await self._redis.hmget(session_key(recording, "job"), [role.value for role in Role])
-        if hashes[0] is None:
+        owner, viewer = await self._redis.hmget(session_key(recording, "job"), [Role.RECORDER.value, Role.VIEWER.value])
+        if owner is None:
             raise UnknownRecording(recording)
-        matches = [role for role, stored in zip(Role, hashes, strict=True) if same(stored, key)]
-        return matches[0] if matches else None
+        if same(viewer, key):
+            return Role.VIEWER
+        return Role.RECORDER if await self._owners.opens(owner.decode(), key) else None
 
     async def job(self, recording: str) -> Job:
         """All that is known of a recording but what was heard. Raises `UnknownRecording`."""
@@ -194,14 +200,21 @@ class JobStore:
 
     async def known_owner(self, key: str) -> bool:
         """Whether a key is one under which recordings are uploaded: it outlives them, and every use prolongs that."""
-        owner = digest(key)
+        owner = await self._owners.of(key)
+        if not await self._owners.opens(owner, key):
+            return False
+        await self._owners.prolong(owner, self._longest_ms)
         if await self._redis.set(known_key(owner), 1, px=self._waiting_ms, xx=True):
             return True
         return bool(await self._redis.exists(owner_key(owner)))  # of an earlier version
 
+    async def renew_owner_key(self, key: str) -> str:
+        """Another key to all that is under one, which opens nothing any more. Raises `pipeline.keys.WrongKey`."""
+        return await self._owners.renew(key, self._longest_ms)
+
     async def owned(self, key: str, before: float | None, limit: int) -> list[Job]:
         """Recordings under a key that came before an instant, newest first, at most `limit`."""
-        owner = owner_key(digest(key))
+        owner = owner_key(await self._owners.of(key))
         await self._redis.pexpire(owner, self._waiting_ms)
         jobs: list[Job] = []
         most: str | float = "+inf" if before is None else f"({before!r}"
@@ -341,6 +354,8 @@ class JobStore:
             raise UnknownRecording(recording)
         if outcome != "ok":
             raise ValueError(f"Only what was given up can be sent again; this recording is {outcome}.")
+        if owner := await self._redis.hget(session_key(recording, "job"), Role.RECORDER.value):
+            await self._owners.prolong(owner.decode(), self._longest_ms)  # as long as this may be there
         await self._redis.zrem(DEAD, recording)
         await self._redis.pexpire(session_key(recording, "looks"), self._waiting_ms)
         await self._list(BLOBS, recording, time.time() + self._waiting_ms / 1000)

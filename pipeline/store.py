@@ -35,6 +35,7 @@ from pipeline.consent import consent_to
 from pipeline.events import SessionStarted
 from pipeline.keys import digest, new_key, same
 from pipeline.looks import Looks
+from pipeline.owners import Owners
 from pipeline.published import FOLLOW_BLOCK_MS, SCRIPTS, Published
 from pipeline.published import session_key as _key
 from pipeline.quotas import Quotas
@@ -87,6 +88,7 @@ class SessionStore(Published):
         self.voices = VoiceStore(redis)
         self.looks = Looks(redis)
         self._quotas = Quotas(redis)
+        self._owners = Owners(redis)
         self.sound_ms = self.retention_ms if sound_retention is None else round(min(sound_retention, retention) * 1000)
         self._append, self._claim, self._save, self._stop, self._renew = (
             redis.register_script((SCRIPTS / f"{name}.lua").read_text())
@@ -161,11 +163,12 @@ class SessionStore(Published):
 
     async def role(self, session: str, key: str) -> Role | None:
         """What a key allows, or None where it opens nothing. Raises `UnknownSession`."""
-        hashes = await self._redis.hmget(_key(session), list(Role))
-        if hashes[0] is None:
+        recorder, viewer = await self._redis.hmget(_key(session), [Role.RECORDER, Role.VIEWER])
+        if recorder is None:
             raise UnknownSession(session)
-        matches = [role for role, stored in zip(Role, hashes, strict=True) if same(stored, key)]
-        return matches[0] if matches else None
+        if same(viewer, key):
+            return Role.VIEWER
+        return Role.RECORDER if await self._owners.opens(recorder.decode(), key) else None
 
     async def renew_viewer_key(self, session: str) -> str:
         """Another viewer key; the one before opens nothing any more, of an upload either. Raises `UnknownSession`."""
@@ -182,7 +185,9 @@ class SessionStore(Published):
         key = new_key()
         found = await self._renew(keys=[_key(session), _key(session, "job")], args=[role, digest(key)])
         if found < 0:
-            raise ValueError("This was uploaded: its owner's key may open other recordings, too, and stays.")
+            raise ValueError(
+                "This was uploaded: its owner's key may open others, too; POST /v1/recordings/key replaces it."
+            )
         if not found:
             raise UnknownSession(session)
         return key

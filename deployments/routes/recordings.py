@@ -42,6 +42,12 @@ class Recordings(BaseModel):
     next: str | None = Field(description="the cursor of the next page; none on the last")
 
 
+class RenewedKey(BaseModel):
+    """A new key to all that is one's own, shown this once."""
+
+    key: str = Field(description="opens all that the one before opened, which opens nothing any more")
+
+
 class Attempts(BaseModel):
     """What became of the attempts to tell the webhook, the oldest first."""
 
@@ -56,12 +62,15 @@ async def owned(
     cursor: Annotated[float | None, Query(description="as the page before says", ge=0)] = None,
 ) -> Recordings:
     """What was uploaded under the key of the request, newest first."""
-    if owner_key is None:
-        message = "Send the key that your recordings are under: 'Authorization: Bearer KEY'."
-        raise HTTPException(401, message, {"WWW-Authenticate": "Bearer"})
-    jobs = await context.inbox.jobs.owned(owner_key, cursor, limit + 1)
+    jobs = await context.inbox.jobs.owned(_there(owner_key), cursor, limit + 1)
     more = len(jobs) > limit
     return Recordings(recordings=jobs[:limit], next=repr(jobs[limit - 1].created_at) if more else None)
+
+
+@router.post("/key")
+async def renew_key(context: TheContext, owner_key: OwnerKey) -> RenewedKey:
+    """Another key to all that is under the key of the request, for one that has leaked."""
+    return RenewedKey(key=await context.inbox.jobs.renew_owner_key(_there(owner_key)))
 
 
 @router.get("/{recording}")
@@ -166,6 +175,14 @@ async def erase(recording: str, context: TheContext) -> dict[str, str]:
     """Erase the sound, the timeline and the job, now."""
     await erasing.erase(recording, context)
     return {"erased": recording, "detail": "The sound, the timeline and the job of this recording are gone."}
+
+
+def _there(owner_key: str | None) -> str:
+    """Raises 401 without a key."""
+    if owner_key is None:
+        message = "Send the key that your recordings are under: 'Authorization: Bearer KEY'."
+        raise HTTPException(401, message, {"WWW-Authenticate": "Bearer"})
+    return owner_key
 
 
 def _for_viewers(job: Job) -> Job:

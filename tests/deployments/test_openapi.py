@@ -74,7 +74,7 @@ class Known:
 
     def renewed(self, parameter: str, answer: dict[str, Any]) -> None:
         """Keep the keys that an answer has put in the place of others."""
-        for name, place in (("viewer_key", 0), ("recorder_key", -1)):
+        for name, place in (("viewer_key", 0), ("recorder_key", -1), ("key", -1)):
             if name in answer:
                 self.keys[parameter][place] = answer[name]
 
@@ -199,6 +199,8 @@ def ask(operation: Any, mode: Any, known: Known, http: Http, examples: int) -> s
             for name in known.ids.keys() & case.path_parameters.keys():
                 if operation.label.endswith("-key"):
                     known.renewed(name, answer.json())
+            if operation.label == "POST /v1/recordings/key":
+                known.renewed("recording", answer.json())
 
     asked()
     return done

@@ -19,7 +19,8 @@ import typer
 from deployments import recordings_cli
 from deployments.recordings_client import _detail, _path
 from pipeline.job import Job, State
-from tests.service import ROOT, Service
+from tests.service import ROOT, Service, silence
+from tests.uploads import SAID, wav_of
 from training.console import fail
 
 GIVEN_UP = "It was begun 3 times."
@@ -115,6 +116,22 @@ def test_what_cannot_be_is_said_in_the_services_words(uploaded: Uploaded) -> Non
     away = recordings("list", "--key", "any", "--server", "http://127.0.0.1:1")
     assert away.status == 1
     assert "is `tonetrack up` running?" in away.err
+
+
+def test_owners_replace_a_key_that_has_leaked(service: Service) -> None:
+    sound = {"file": ("talk.wav", wav_of(silence(1)))}
+    taken = httpx.post(f"{service.api}/v1/recordings", data=SAID, files=sound, timeout=60).raise_for_status().json()
+    where = ["--server", service.api]
+    renewed = recordings("renew-key", "--key", taken["key"], *where)
+    assert renewed.status == 0, renewed.err
+    refused = recordings("renew-key", "--key", taken["key"], *where)
+    assert (refused.status, refused.out) == (1, "")
+    assert "No recordings are under this key" in refused.err
+    key = renewed.out.strip()
+    (job,) = json.loads(recordings("list", "--key", key, "--json", *where).out)
+    assert job["id"] == taken["id"]
+    assert recordings("erase", taken["id"], "--key", taken["key"], *where).status == 1
+    assert recordings("erase", taken["id"], "--key", key, *where).status == 0
 
 
 def test_owners_send_again_what_was_given_up(uploaded: Uploaded) -> None:

@@ -356,7 +356,7 @@ async def test_the_api_describes_recordings_with_examples(service: Service) -> N
         "/looks",
         "/viewer-key",
     )
-    assert set(routes) == {"", *(f"/{{recording}}{part}" for part in (*parts, "/retry"))}
+    assert set(routes) == {"", "/key", *(f"/{{recording}}{part}" for part in (*parts, "/retry"))}
     form = paths["/v1/recordings"]["post"]["requestBody"]["content"]["multipart/form-data"]
     assert form["example"]["consent"] is True
     assert {"file", "purpose", "consent"} == set(form["schema"]["required"])

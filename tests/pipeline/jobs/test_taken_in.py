@@ -18,9 +18,10 @@ from pipeline.job import (
     UnknownRecording,
 )
 from pipeline.jobs import JobStore, known_key, owner_key
-from pipeline.keys import digest
+from pipeline.keys import WrongKey, digest
 from pipeline.published import session_key
 from pipeline.session import Role
+from pipeline.store import SessionStore
 from tests.pipeline.jobs.recordings import (
     ONE,
     PATIENCE,
@@ -29,6 +30,8 @@ from tests.pipeline.jobs.recordings import (
     TWO,
     UPLOAD,
     create,
+    publish,
+    settled,
 )
 
 
@@ -94,6 +97,66 @@ async def test_a_key_outlives_what_is_under_it(jobs: JobStore, redis: Any) -> No
     assert await jobs.owned("mine", None, 10) == []
     await redis.delete(known)
     assert not await jobs.known_owner("mine")
+
+
+async def test_a_key_that_has_leaked_is_replaced(jobs: JobStore, sessions: SessionStore, redis: Any) -> None:
+    await create(jobs, key="leaked")
+    await create(jobs, THREE, key="somebody else's")
+    await jobs.begin(ONE, "w")
+    await publish(jobs, ONE)
+    await jobs.settle(ONE, "w", State.DONE)
+    second = await jobs.renew_owner_key("leaked")
+    third = await jobs.renew_owner_key(second)
+    await create(jobs, TWO, key=second)  # which was on its way when its key was replaced
+    for old in ("leaked", second):
+        assert not await jobs.known_owner(old)
+        assert [await jobs.role(ONE, old), await jobs.role(TWO, old), await sessions.role(ONE, old)] == [None] * 3
+        with pytest.raises(WrongKey, match="was replaced"):
+            await jobs.renew_owner_key(old)
+    assert await jobs.known_owner(third)
+    for recording in (ONE, TWO):
+        assert await jobs.role(recording, third) is Role.RECORDER
+        assert await jobs.role(recording, f"view-{recording}") is Role.VIEWER
+    assert await sessions.role(ONE, third) is Role.RECORDER
+    assert [job.id for job in await jobs.owned(third, None, 10)] == [TWO, ONE]
+    assert await jobs.role(THREE, "somebody else's") is Role.RECORDER
+    at_rest = [key async for key in redis.scan_iter()] + [
+        await redis.get(key) async for key in redis.scan_iter("*:owner-*")
+    ]
+    assert not any(third.encode() in one for one in at_rest)
+
+
+async def test_of_those_who_replace_a_key_at_once_one_does(jobs: JobStore) -> None:
+    await create(jobs, key="leaked")
+    told = await asyncio.gather(*(jobs.renew_owner_key("leaked") for _ in range(8)), return_exceptions=True)
+    (renewed,) = (one for one in told if isinstance(one, str))
+    assert await jobs.role(ONE, renewed) is Role.RECORDER
+    assert sum(isinstance(one, WrongKey) for one in told) == 7
+
+
+async def test_a_replaced_key_opens_nothing_again_as_long_as_anything_is_there(jobs: JobStore, redis: Any) -> None:
+    """Without knowing that it was replaced, its recordings would take it for theirs."""
+    await create(jobs, key="leaked")
+    renewed = await jobs.renew_owner_key("leaked")
+    marks = [key async for key in redis.scan_iter("tonetrack:owner-key:*")] + [
+        f"tonetrack:owner-of:{digest(renewed)}".encode()
+    ]
+    longest = 1000 * (2 * RETENTION + PATIENCE)  # it waits as long as it may, and is then heard
+
+    async def prolonged() -> bool:
+        left = [await redis.pttl(mark) for mark in marks]
+        for mark in marks:
+            await redis.pexpire(mark, 60_000)
+        return all(longest - 5_000 < one <= longest for one in left)
+
+    assert await prolonged()
+    assert await jobs.known_owner(renewed)
+    assert await prolonged()
+    await create(jobs, TWO, key=renewed)
+    assert await prolonged()
+    await settled(jobs, ONE, State.FAILED, retryable=1)
+    await jobs.retry(ONE)
+    assert await prolonged()
 
 
 async def test_places_in_the_queue_move_up(jobs: JobStore) -> None:
