@@ -216,7 +216,9 @@ class Recordings:
         if answer.is_success or not refusing:
             return answer
         pause = _seconds(answer.headers.get("Retry-After"))
-        if answer.status_code in (429, 503) or (answer.status_code == 409 and method == "POST" and pause is not None):
+        if answer.status_code in (429, 503, 507) or (
+            answer.status_code == 409 and method == "POST" and pause is not None
+        ):
             raise _Later(answer.status_code, _detail(answer), DEFAULT_PAUSE if pause is None else pause)
         raise Refused(answer.status_code, _detail(answer))
 

@@ -248,6 +248,8 @@ async def test_a_line_that_breaks_and_a_server_that_is_busy_are_waited_for(tmp_p
                 return httpx.Response(503, json={"detail": "Too many recordings wait."}, headers={"Retry-After": "0"})
             case 3:
                 return httpx.Response(409, json={"detail": "Still on its way."}, headers={"Retry-After": "0"})
+            case 4:
+                return httpx.Response(507, json={"detail": "There is no room."}, headers={"Retry-After": "0"})
         return httpx.Response(202, json={"id": "1", "key": "owner", "viewer_key": "v"})
 
     waited: list[str] = []
@@ -265,7 +267,8 @@ async def test_a_line_that_breaks_and_a_server_that_is_busy_are_waited_for(tmp_p
     assert {key for key, _ in seen} == {known_by}
     assert all(b"sound" * 50_000 in content for _, content in seen)
     assert sent[-1] == (250_000, 250_000)
-    assert [reason.split(".")[0] for reason in waited][1:] == ["Too many recordings wait", "Still on its way"]
+    told = ["Too many recordings wait", "Still on its way", "There is no room"]
+    assert [reason.split(".")[0] for reason in waited][1:] == told
 
 
 async def test_a_refusal_is_told_in_the_servers_words() -> None:

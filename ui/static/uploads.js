@@ -13,8 +13,8 @@ const ARRIVING_DELAY = 5_000 // ms, and so many times: it notices within a minut
 const ARRIVING_TRIES = 14
 const STALLED = 45_000 // ms in which nothing is sent
 const CHECKED = 180_000 // ms that the server may take over what it has got
-const AGAIN = new Set([0, 429, 500, 502, 503, 504])
-const SAYS_WHY = new Set([429, 503]) // in a sentence that is worth showing while one waits
+const AGAIN = new Set([0, 429, 500, 502, 503, 504, 507])
+const SAYS_WHY = new Set([429, 503, 507]) // in a sentence that is worth showing while one waits
 
 /** 32 hexadecimal digits; `randomUUID` would need a secure context. */
 const randomId = () =>
