@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -104,3 +105,20 @@ async def test_sound_that_is_erased_is_sent_no_further(kept: tuple[FastAPI, dict
 
     await download(api, recording, "192.0.2.1", erase)
     assert sum(taken) == 2 * BLOCK
+
+
+async def test_sound_is_handed_over_no_faster_than_a_good_line_takes_it(
+    kept: tuple[FastAPI, dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Serve's proxy took all of it at once, and went on sending what had been erased."""
+    monkeypatch.setattr(sound, "PACE", 100 * BLOCK)
+    api, recording = kept
+    taken: list[int] = []
+
+    async def take(body: bytes) -> None:
+        taken.append(len(body))
+
+    began = time.monotonic()
+    await download(api, recording, "192.0.2.1", take)
+    assert sum(taken) == len(wav_of(silence(1)))
+    assert time.monotonic() - began > sum(taken) / (100 * BLOCK) - 0.02
