@@ -70,7 +70,9 @@ class Settings(BaseSettings):
         " newcomers are asked to wait then, until two hops are enough and it has been half of that for 15 s",
     )
     max_waiting: int = Field(256, ge=1, description="connections per ingress replica that have not said hello yet")
-    max_frame_bytes: int = Field(65_536, ge=3_200, description="largest audio frame on the WebSocket")
+    max_frame_bytes: int = Field(
+        65_536, ge=3_200, le=2**20 - 4, description="largest audio frame on the WebSocket, whose messages have 1 MiB"
+    )
     heartbeat: float = Field(10, gt=0, description="seconds between a recorder's signs of life; three missing close")
 
     diariser: DiariserName = Field(

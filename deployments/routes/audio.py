@@ -175,8 +175,11 @@ class _Line:
 
     async def _answer_pings(self) -> None:
         while True:
-            if isinstance(await self._receive(), Ping):
-                await self._say(Pong())
+            match await self._receive():
+                case Ping():
+                    await self._say(Pong())
+                case bytes():  # taken for nothing, they could go on for as long as there is much to hear
+                    raise Refused(Close.BAD_MESSAGE, "No frame follows stop.")
 
     async def _bid_farewell(self, seconds: float) -> None:
         await self._say(Stopped(seconds=round(seconds, 3)))

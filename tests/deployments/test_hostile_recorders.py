@@ -23,7 +23,7 @@ from websockets.exceptions import ConnectionClosed
 from deployments.client import Session
 from deployments.context import Context
 from deployments.gate import Gate
-from deployments.protocol import Close, Hello, Stop, pack_frame
+from deployments.protocol import Close, Hello, Ping, Stop, pack_frame
 from deployments.routes import audio
 from deployments.sessions import SessionActor
 from deployments.settings import Settings
@@ -205,6 +205,19 @@ async def test_a_message_that_is_too_long_is_not_understood_at_all(rig: Rig, mon
     assert "more than 4 KiB" in rig.said[-1]
 
 
+@pytest.mark.parametrize("message", [b"", pack_frame(0, bytes(64))], ids=["empty", "frame"])
+async def test_nothing_but_pings_comes_while_the_rest_is_heard(rig: Rig, message: bytes) -> None:
+    """Whatever else was binary was taken for nothing, so there could be any number of it."""
+    session = await rig.open()
+    never = SimpleNamespace(remote=lambda _: asyncio.get_running_loop().create_future())
+    rig.context.pool.actor = lambda _: cast(Any, SimpleNamespace(finish=never))  # type: ignore[method-assign]
+    hello = Hello(key=session.recorder_key).model_dump_json(exclude_none=True)
+    sent = [hello, Stop().model_dump_json(), Ping().model_dump_json(), message]
+    assert await rig.line(session.id, sent, 0, 10) == Close.BAD_MESSAGE
+    assert "pong" in rig.said[-2]
+    assert "No frame follows stop." in rig.said[-1]
+
+
 async def test_a_service_outlives_hostile_recorders(service: Service, small_conversation: Any) -> None:
     """Over real wires, where messages may also be too long for the proxy, or no text at all."""
     undisturbed, _, _ = await record(service.api, small_conversation[0])
@@ -217,7 +230,7 @@ async def test_a_service_outlives_hostile_recorders(service: Service, small_conv
         session = Session(service.api, created["id"], created["recorder_key"], created["viewer_key"])
         messages: Iterable[Message] = Hostile(number, session.recorder_key).messages()
         if number == 0:
-            messages = [Hello(key=session.recorder_key).model_dump_json(exclude_none=True), bytes(17 * MEGABYTE)]
+            messages = [Hello(key=session.recorder_key).model_dump_json(exclude_none=True), bytes(MEGABYTE + 1)]
         with contextlib.suppress(TimeoutError):
             closed[await said_to(session, messages, patience=20 if number == 0 else number % 3 / 5)] += 1
 
