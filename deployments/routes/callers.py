@@ -16,7 +16,7 @@ API_KEY: Final = "X-API-Key"
 REFUSALS: Final[Responses] = {
     401: refusal("no API key, where the server requires one"),
     403: refusal("an API key that was never made, has expired or was revoked"),
-    429: refusal("too many in a minute; see Retry-After"),
+    429: refusal("too many in a minute, or at once; see Retry-After"),
 }
 _header = APIKeyHeader(
     name=API_KEY, auto_error=False, scheme_name="ApiKey", description="an API key, where the server requires one"

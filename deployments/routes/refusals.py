@@ -32,6 +32,7 @@ EVERYWHERE: Final[Responses] = {
 }
 BODY: Final[Responses] = {
     400: refusal("a body that is no JSON at all"),
+    408: refusal("a body that takes too long to come"),
     413: refusal("a body that is too long"),
 }
 
@@ -42,7 +43,7 @@ def access(thing: str) -> Responses:
         401: refusal("no key"),
         403: refusal("a key that does not open this, or only to look"),
         404: refusal(f"no such {thing}: never there, expired, or erased"),
-        429: refusal("too many requests under this key, or wrong keys, from this address; see Retry-After"),
+        429: refusal("too many requests under this key or at once, or wrong keys, from this address; see Retry-After"),
     }
 
 

@@ -104,7 +104,6 @@ async def test_messages_of_the_proxy_are_short_and_as_long_as_on_the_wire(addres
         await socket.send(bytes(LONGEST_MESSAGE))
         assert await socket.recv() == str(LONGEST_MESSAGE)
         with pytest.raises(ConnectionClosed) as closed:
-            await socket.send(bytes(LONGEST_MESSAGE + 1))
-            await socket.recv()
+            await asyncio.gather(socket.send(bytes(LONGEST_MESSAGE + 1)), socket.recv())
     assert closed.value.rcvd is not None
     assert closed.value.rcvd.code == 1009
