@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections import deque
 from typing import Protocol
 
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from deployments.context import Context
 from deployments.halts import Halts, Owed
 from deployments.metrics import FRAMES, asking_redis
+from deployments.protocol import Close, Refused
 from pipeline import tasks
 from pipeline.audio import UndecodableAudio, WebmDecoder
 from pipeline.session import Claim, Codec, Frame
@@ -23,8 +25,11 @@ BACKLOG = 40  # frames that may wait to be heard before the recorder is slowed d
 UNANSWERED = 16  # frames whose answers may be awaited: an answer waits for company, and a frame may be 20 ms
 BLOCKS_AHEAD = 256  # of decoded webm that may wait to be journalled: an hour of silence is some kB of it
 BYTES_AHEAD = 2**20  # of webm that may wait to be decoded, besides what earlier connections received
-BYTES_A_SECOND = 2**16  # of webm, for the sound in it; that is the most that Opus takes
-BYTES_WITHOUT_SOUND = 2**22  # of webm that may hold none, for all of it is kept until the session ends
+# All of a webm stream is kept until its session ends, so there are bounds to it. A browser's has 3 KiB a second.
+BYTES_A_SECOND = 2**15  # for the sound in it, and as it comes
+BYTES_BESIDES = 2**22  # that may hold no sound; and that may come at once, as after a broken line
+MOST_BYTES = 2**27  # of a session
+TOO_MUCH = f"{MOST_BYTES // 2**20} MiB of webm have come, and no more is taken; stop, and open another session."
 
 
 class Recording(Protocol):
@@ -33,7 +38,7 @@ class Recording(Protocol):
     next_frame: int
 
     async def take(self, number: int, payload: bytes, arrived_at: float) -> int:
-        """Journal a frame; returns the number of the next. Raises the store's errors and `UndecodableAudio`."""
+        """Journal a frame; returns the number of the next. Raises the store's errors, `UndecodableAudio`, `Refused`."""
         ...
 
     async def keep_pace(self) -> None:
@@ -54,7 +59,7 @@ async def open_recording(context: Context, session: str, codec: Codec, recorder:
     claim = await context.store.claim(session, codec, recorder)
     if codec is Codec.PCM16:
         return PcmRecording(context, session, claim)
-    recording = WebmRecording(context, session, claim)
+    recording = WebmRecording(context, session, claim, (await context.store.record(session)).created_at)
     await recording.replay()
     return recording
 
@@ -133,10 +138,11 @@ class WebmRecording:
     it again from its start, leaving out the samples that are journalled already.
     """
 
-    def __init__(self, context: Context, session: str, claim: Claim) -> None:
+    def __init__(self, context: Context, session: str, claim: Claim, created_at: float) -> None:
         self._store = context.store
         self._session = session
         self._claim = claim
+        self._created_at = created_at
         self._journal = _Journal(context, session, claim)
         self._known = claim.samples
         self._arrived_at = 0.0
@@ -164,7 +170,9 @@ class WebmRecording:
             await self._pump
             if number >= self.next_frame:
                 raise UndecodableAudio("its webm stream is over, and more comes after it")
-        if self._received - self._decoder.waiting > BYTES_WITHOUT_SOUND + BYTES_A_SECOND * self._seconds:
+        if number >= self.next_frame and self._received + len(payload) > MOST_BYTES:
+            raise Refused(Close.TOO_LARGE, TOO_MUCH)
+        if self._received - self._decoder.waiting > BYTES_BESIDES + BYTES_A_SECOND * self._seconds:
             raise UndecodableAudio("its webm holds far more bytes than the sound in it takes")
         frame = Frame(number, payload, arrived_at)
         expected, _ = await self._store.append(self._session, self._claim.connection, Codec.WEBM, frame)
@@ -176,8 +184,11 @@ class WebmRecording:
         return expected
 
     async def keep_pace(self) -> None:
-        """See `Recording`."""
+        """See `Recording`. Whoever sends for long what no browser does is read no faster than may be kept."""
         await self._journal.keep_pace()
+        early = (self._received - BYTES_BESIDES) / BYTES_A_SECOND - (time.time() - self._created_at)
+        if early > 0 and not self._pump.done():
+            await asyncio.sleep(early)
         while self._decoder.waiting > self._replayed + BYTES_AHEAD and not self._pump.done():  # noqa: ASYNC110
             await asyncio.sleep(0.1)
 

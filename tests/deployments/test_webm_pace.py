@@ -10,12 +10,14 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
+import deployments.recording
 from deployments.context import Context
+from deployments.protocol import Close, Refused
 from deployments.recording import (
     BACKLOG,
     BYTES_A_SECOND,
     BYTES_AHEAD,
-    BYTES_WITHOUT_SOUND,
+    BYTES_BESIDES,
     Recording,
     open_recording,
 )
@@ -108,7 +110,7 @@ async def test_far_more_bytes_than_there_is_sound_in_them_are_not_kept(url: str,
     line, _, session = await recording(url, store)
     await line.take(0, webm_head() + silent_cluster(0.0), 0.0)
     nothing = element("ec", bytes(60_000))  # Void (RFC 8794, section 11.3.2)
-    allowed = BYTES_WITHOUT_SOUND + 30 * BYTES_A_SECOND
+    allowed = BYTES_BESIDES + 30 * BYTES_A_SECOND
 
     async def send() -> None:
         for number in range(1, 2 * allowed // len(nothing)):
@@ -118,7 +120,39 @@ async def test_far_more_bytes_than_there_is_sound_in_them_are_not_kept(url: str,
     with pytest.raises(UndecodableAudio, match="more bytes than"):
         await send()
     kept = [frame async for frame in store.frames(session, Codec.WEBM)]
-    assert BYTES_WITHOUT_SOUND < sum(len(frame.data) for frame in kept) < allowed + BYTES_AHEAD
+    assert BYTES_BESIDES < sum(len(frame.data) for frame in kept) < allowed + BYTES_AHEAD
+    await line.leave()
+    await let_go(store, session)
+
+
+async def test_a_stream_comes_no_faster_than_it_may_be_kept(url: str, store: SessionStore) -> None:
+    """Silence in it is heard many times as fast as time, and so many times as much of it was kept."""
+    line, _, session = await recording(url, store)
+    inside = cast(Any, line)
+    inside._received = BYTES_BESIDES + 60 * BYTES_A_SECOND
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.3):
+            await line.keep_pace()
+    inside._created_at -= 60  # whoever comes back after a broken line has much to send at once
+    async with asyncio.timeout(5):
+        await line.keep_pace()
+    await line.leave()
+    await let_go(store, session)
+
+
+async def test_what_is_more_than_a_session_may_keep_is_refused(
+    url: str, store: SessionStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There was no end to it, and all of it lies in Redis until the session ends. What came before stands."""
+    line, _, session = await recording(url, store)
+    first = webm_head() + silent_cluster(0.0)
+    monkeypatch.setattr(deployments.recording, "MOST_BYTES", len(first) + 10)
+    assert await line.take(0, first, 0.0) == 1
+    with pytest.raises(Refused, match=r"128 MiB of webm have come, and no more is taken") as refused:
+        await line.take(1, bytes(11), 0.0)
+    assert refused.value.code == Close.TOO_LARGE
+    assert await line.take(0, first, 0.0) == 1
+    assert [frame.data async for frame in store.frames(session, Codec.WEBM)] == [first]
     await line.leave()
     await let_go(store, session)
 
