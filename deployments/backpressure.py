@@ -86,7 +86,7 @@ class _Patient(ASGIReceiveProxy):
     @property
     def queue(self) -> _Weighed:
         """In the place of Serve's own."""
-        if self._queue is None:
+        if not isinstance(self._queue, _Weighed):
             self._queue = _Weighed()
         return self._queue
 

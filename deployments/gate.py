@@ -12,9 +12,11 @@ from redis.asyncio import Redis
 
 from deployments.metrics import REFUSED_REQUESTS
 from deployments.settings import Settings
+from deployments.shared import Shared
 from pipeline.api_keys import ApiKeys
 from pipeline.keys import WrongKey, digest
 from pipeline.quotas import WRONG_KEYS, Quotas, from_address, on_session, to_caller
+from pipeline.store import memory_ratio
 
 What = Literal["sessions", "uploads", "voices"]
 REQUESTS: Final = "requests"
@@ -22,11 +24,17 @@ FOLLOWED_SECONDS: Final = 30.0  # for which a stream's place is held; it gives a
 
 SIGNS: Final = 6  # heartbeats for which a recorder's place is held without a sign of life; its line is dead after three
 ROOM_SECONDS: Final = 30.0  # after which to ask again; how long a recording takes to be heard is not known
+NEARLY_FULL: Final = 0.85  # of what Redis may hold: those who are there need the rest to go on
+MEMORY_SECONDS: Final = 1.0  # for which everyone who comes is told the same of it
 REVOKED: Final = "The API key that opened this session has expired or was revoked; open a new session with another."
 
 
 class NoApiKey(PermissionError):
     """The server wants an API key, and there is none."""
+
+
+class NoMemory(RuntimeError):
+    """Redis is nearly full, and nobody new is let in."""
 
 
 class Limited(RuntimeError):
@@ -60,6 +68,11 @@ class Gate:
         self._settings = settings
         self._keys = ApiKeys(redis)
         self._quotas = Quotas(redis)
+        self._memory = Shared(lambda: memory_ratio(redis), MEMORY_SECONDS)
+
+    async def nearly_full(self) -> bool:
+        """Whether Redis has no room for anybody new; those who are there go on."""
+        return (await self._memory() or 0.0) >= NEARLY_FULL
 
     async def caller(self, secret: str | None, address: str) -> Caller:
         """Who asks. Raises `NoApiKey` where one is required, `WrongKey` and `Limited`."""
@@ -72,7 +85,10 @@ class Gate:
         return Caller("", address)
 
     async def admit(self, what: What, caller: Caller) -> None:
-        """Count one more of what costs something. Raises `Limited`."""
+        """Count one more of what costs something. Raises `Limited`, and `NoMemory`."""
+        if await self.nearly_full():
+            REFUSED_REQUESTS.inc(1, {"reason": "memory"})
+            raise NoMemory
         most: int = getattr(self._settings, f"{what}_per_minute")
         if wait := await self._quotas.take(what, caller.name, most):
             REFUSED_REQUESTS.inc(1, {"reason": what})

@@ -11,10 +11,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, Final, Generic, TypeVar
+from typing import Final
 
 from ray import serve
 from ray.serve._private.common import ReplicaState
@@ -22,6 +21,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import OutOfMemoryError, ReadOnlyError, RedisError, ResponseError
 
 from deployments.context import Context
+from deployments.shared import Shared, look_at
 from pipeline.blobs import BlobTrouble
 
 PATIENCE: Final = 2.0  # s that all parts have together to answer
@@ -37,6 +37,9 @@ REFUSALS: Final[dict[type[RedisError], str]] = {  # the first that fits
     ResponseError: "Redis refuses writes; its log says why.",
     RedisError: REDIS_AWAY,
 }
+REDIS_FILLING: Final = (
+    "Redis is nearly full, so nobody new comes in; give it more memory, or lower TONETRACK_RETENTION."
+)
 SESSIONS_AWAY: Final = "A session actor does not answer; if Ray does not bring it back by itself, Ray's log says why."
 NO_REPLICA: Final = "No replica of {} runs; if Serve brings none by itself, `serve status` says why."
 SERVE_AWAY: Final = "Serve's controller does not answer, so this is not known; who talks is heard without it."
@@ -45,7 +48,6 @@ QUEUE_AWAY: Final = "How many recordings wait is not known."
 QUEUE_FULL: Final = "TONETRACK_MAX_QUEUED recordings wait; more are asked to come later."
 FULL: Final = "All TONETRACK_MAX_SESSIONS places are taken, or hearing is late; who comes now is asked to wait."
 
-Answer = TypeVar("Answer")
 Say = Callable[[str], str]
 
 logger = logging.getLogger("ray.serve")
@@ -59,27 +61,6 @@ def failing(why: str) -> str:
 def degraded(why: str) -> str:
     """Of a part whose loss those who talk do not notice."""
     return f"degraded: {why}"
-
-
-class Shared(Generic[Answer]):
-    """What one call finds out, for all who ask at once or within `seconds`. Who stops waiting stops nobody else."""
-
-    def __init__(self, find: Callable[[], Awaitable[Answer]], seconds: float) -> None:
-        self._find = find
-        self._seconds = seconds
-        self._found_at = 0.0
-        self._finding: asyncio.Future[Answer] | None = None
-
-    async def __call__(self) -> Answer:
-        """What was found. Raises what finding it out has raised."""
-        if self._finding is None or (self._finding.done() and time.monotonic() > self._found_at + self._seconds):
-            self._finding = asyncio.ensure_future(self._find())
-            self._finding.add_done_callback(self._found)
-        return await asyncio.shield(self._finding)
-
-    def _found(self, finding: asyncio.Future[Answer]) -> None:
-        self._found_at = time.monotonic()
-        _look_at(finding)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +102,7 @@ class Readiness:
             await self._context.store.check()
         except RedisError as error:
             return failing(next(why for kind, why in REFUSALS.items() if isinstance(error, kind)))
-        return OK
+        return degraded(REDIS_FILLING) if await self._context.gate.nearly_full() else OK
 
     async def _session_actors(self) -> str:
         await self._context.pool.ready()
@@ -151,7 +132,7 @@ class Readiness:
 def _told(task: asyncio.Future[str], otherwise: str) -> str:
     if not task.done():
         task.cancel()  # without waiting for it: Redis's client may need its time to notice
-        task.add_done_callback(_look_at)
+        task.add_done_callback(look_at)
         return otherwise
     if error := task.exception():
         logger.info("not ready: %s", otherwise, exc_info=error)
@@ -163,9 +144,3 @@ def _running_replicas(application: str) -> dict[str, int]:
     """How many replicas of each deployment take calls. Waits for Serve's controller as long as that takes."""
     deployments = serve.status().applications[application].deployments
     return {name: deployment.replica_states.get(ReplicaState.RUNNING, 0) for name, deployment in deployments.items()}
-
-
-def _look_at(task: asyncio.Future[Any]) -> None:
-    """Look at what it has raised, so that the loop does not complain that nobody did."""
-    if not task.cancelled():
-        task.exception()

@@ -33,6 +33,7 @@ STARTUP_SECONDS = 120.0
 # For the embedded Redis, in bytes: glibc gives what is larger, which frames and snapshots are, back as soon as it is
 # freed, and keeps little room in which they could lie scattered among what stays.
 REDIS_MEMORY = {"MALLOC_MMAP_THRESHOLD_": "12288", "MALLOC_TOP_PAD_": "4096"}
+REDIS_SHARE = 1 / 4  # of the machine's memory, which holds all else, too; what is nearly full lets nobody new in
 LOCK = "lock"  # a file in the folder of uploaded sound
 
 
@@ -184,6 +185,10 @@ def _embedded_redis() -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
         "no",
         "--dir",
         str(folder),
+        "--maxmemory",
+        str(round(REDIS_SHARE * psutil.virtual_memory().total)),
+        "--maxmemory-policy",
+        "noeviction",
     ]
     try:
         with running([redis_server(), *options], os.environ | REDIS_MEMORY) as server:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
+NO_STORE: Final = "no-store"  # whatever may be cached is kept where nobody erases it
 DEVICES: Final = "camera=(), display-capture=(), geolocation=(), hid=(), midi=(), payment=(), serial=(), usb=()"
 
 # Of whatever is no page: nothing may be loaded or run should a browser show it, and nobody may frame it.

@@ -41,7 +41,7 @@ from pipeline.owners import Owners
 from pipeline.published import SCRIPTS, session_key
 from pipeline.quotas import Quotas
 from pipeline.session import Role
-from pipeline.store import HINTS, SessionStore
+from pipeline.store import HINTS, SessionStore, memory_ratio
 
 DEAD: Final = "tonetrack:jobs:dead"
 BLOBS: Final = "tonetrack:jobs:blobs"
@@ -158,8 +158,7 @@ class JobStore:
 
     async def memory_ratio(self) -> float | None:
         """The share of what Redis may hold that is taken, by this and all else; None where nothing bounds it."""
-        told = await self._redis.info("memory")
-        return told["used_memory"] / told["maxmemory"] if told.get("maxmemory") else None
+        return await memory_ratio(self._redis)
 
     # Looking
 

@@ -76,6 +76,12 @@ def connect(url: str) -> Redis:
     )
 
 
+async def memory_ratio(redis: Redis) -> float | None:
+    """The share of what Redis may hold that is taken, by whatever; None where nothing bounds it."""
+    told = await redis.info("memory")
+    return told["used_memory"] / told["maxmemory"] if told.get("maxmemory") else None
+
+
 class SessionStore(Published):
     """Sessions in Redis, and in `voices` the enrolled voices beside them.
 

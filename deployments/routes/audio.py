@@ -217,7 +217,7 @@ class _Line:
         if context.taken:
             return True
         newcomer = await context.store.waits(self._session, 0)
-        if newcomer and not await context.door.admits(self._id, context.pool):
+        if newcomer and (await context.gate.nearly_full() or not await context.door.admits(self._id, context.pool)):
             return True
         return context.taken  # by those who came meanwhile
 

@@ -10,11 +10,12 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from redis.exceptions import RedisError
 
-from deployments.gate import Limited, NoApiKey
+from deployments.context import FULL
+from deployments.gate import Limited, NoApiKey, NoMemory
 from pipeline.api_keys import UnknownApiKey
 from pipeline.blobs import BlobTrouble, DiskFull
 from pipeline.corrections import UnknownSpeaker
-from pipeline.headers import API
+from pipeline.headers import API, NO_STORE
 from pipeline.job import UnknownRecording
 from pipeline.keys import WrongKey
 from pipeline.logs import why
@@ -89,6 +90,10 @@ async def _limited(_: Request, error: Exception) -> JSONResponse:
     return JSONResponse({"detail": str(error)}, 429, {"Retry-After": str(seconds)})
 
 
+async def _no_memory(_: Request, __: Exception) -> JSONResponse:
+    return JSONResponse({"detail": FULL}, 503, {"Retry-After": "30"})
+
+
 async def _out_of_step(_: Request, __: Exception) -> JSONResponse:
     return JSONResponse(
         {"detail": "The session cannot be brought up to date at the moment; try again shortly."},
@@ -115,7 +120,8 @@ async def _store_away(_: Request, error: Exception) -> JSONResponse:
 
 async def _trouble(_: Request, error: Exception) -> JSONResponse:
     """Whatever nobody thought of; the log has all of it. It is answered outside of all middleware."""
-    return JSONResponse({"detail": "Something went wrong here, and the log says what. Try again."}, 500, API)
+    told = {"detail": "Something went wrong here, and the log says what. Try again."}
+    return JSONResponse(told, 500, API | {"Cache-Control": NO_STORE})
 
 
 def explain_errors(api: FastAPI) -> None:
@@ -131,6 +137,7 @@ def explain_errors(api: FastAPI) -> None:
     api.add_exception_handler(NoApiKey, _no_api_key)
     api.add_exception_handler(UnknownApiKey, _unknown_api_key)
     api.add_exception_handler(Limited, _limited)
+    api.add_exception_handler(NoMemory, _no_memory)
     api.add_exception_handler(OutOfStep, _out_of_step)
     api.add_exception_handler(RequestValidationError, _not_understood)
     api.add_exception_handler(RedisError, _store_away)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,13 @@ import pytest
 from fastapi import FastAPI
 from starlette.testclient import TestClient
 
+from deployments import gate
 from deployments.gate import REVOKED
-from deployments.protocol import pack_frame
+from deployments.protocol import Ping, pack_frame
+from deployments.sessions import open_store
 from pipeline.api_keys import ApiKeys
 from tests.deployments.doors import ASKED, HOST, application, client, hello
+from tests.deployments.test_lag import say
 from tests.service import silence
 from tests.uploads import SAID, wav_of
 
@@ -207,6 +211,45 @@ async def test_a_recorder_key_that_has_leaked_is_replaced(url: str, tmp_path: Pa
         with http.websocket_connect(session["audio"]) as line:
             line.send_text(hello(session | {"recorder_key": renewed}))
             assert line.receive_json()["type"] == "welcome"
+
+
+def test_nobody_new_comes_where_redis_is_nearly_full_and_those_who_are_there_go_on(
+    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was filled to its end, where nobody's frames could be written any more."""
+    taken: float | None = None
+
+    async def ratio(_: Any) -> float | None:
+        return taken
+
+    monkeypatch.setattr(gate, "memory_ratio", ratio)
+    monkeypatch.setattr(gate, "MEMORY_SECONDS", 0.0)
+    api = application(url, tmp_path)
+    with TestClient(api, base_url="http://localhost:8000") as http:
+
+        def answer(session: dict[str, str]) -> Any:
+            with http.websocket_connect(session["audio"]) as line:
+                line.send_text(hello(session))
+                return line.receive_json()
+
+        known, new = http.post("/v1/sessions", json=ASKED).json(), http.post("/v1/sessions", json=ASKED).json()
+        with http.websocket_connect(known["audio"]) as line:
+            line.send_text(hello(known))
+            assert line.receive_json()["type"] == "welcome"
+            taken = 0.85
+            for path in ("/v1/sessions", "/v1/recordings", "/v1/voices"):
+                refused = http.post(path, json=ASKED)
+                assert (refused.status_code, refused.headers["Retry-After"]) == (503, "30")
+                assert "nearly full" in refused.json()["detail"]
+            told = answer(new)
+            assert (told["code"], "nearly full" in told["message"]) == ("busy", True)
+            line.send_text(Ping().model_dump_json())
+            assert line.receive_json()["type"] == "pong"
+        asyncio.run(say(open_store(api.state.context.settings), known["id"]))
+        assert answer(known)["type"] == "welcome"
+        taken = 0.84
+        assert answer(new)["type"] == "welcome"
+        assert http.post("/v1/sessions", json=ASKED).status_code == 201
 
 
 async def test_the_api_describes_its_keys(url: str, tmp_path: Path) -> None:

@@ -24,9 +24,9 @@ from deployments.context import Context
 from deployments.gate import Gate
 from deployments.inbox import Inbox
 from deployments.ingress import build_api
-from deployments.readiness import Shared
 from deployments.sessions import open_store
 from deployments.settings import Settings
+from deployments.shared import Shared
 from tests.service import Service, free_port, running_redis
 
 MODELS = ("Diariser", "EmotionRecogniser", "RecordingWorker")
@@ -118,6 +118,12 @@ def paused(url: str) -> None:
 
 def stopped(url: str) -> None:
     owner(url).shutdown(nosave=True)
+
+
+async def test_a_redis_that_is_nearly_full_degrades_the_replica(replica: Replica, store_url: str) -> None:
+    used = owner(store_url).info("memory")["used_memory"]
+    owner(store_url).config_set("maxmemory", round(used / 0.9))
+    assert await wrong(replica()) == (200, {"redis": readiness.degraded(readiness.REDIS_FILLING)})
 
 
 @pytest.mark.parametrize(

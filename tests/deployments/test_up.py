@@ -95,6 +95,13 @@ def test_sound_that_has_gone_leaves_the_memory_of_redis() -> None:
         assert memory() - at_rest < 0.2 * (full - at_rest)
 
 
+def test_redis_takes_a_quarter_of_the_memory_and_forgets_nothing() -> None:
+    """It took all there was, and what the machine does then befalls whoever is recorded."""
+    with up._embedded_redis() as (address, _), redis.Redis.from_url(address) as client:
+        assert client.config_get("maxmemory*")["maxmemory"] == str(round(psutil.virtual_memory().total / 4))
+        assert client.config_get("maxmemory-policy")["maxmemory-policy"] == "noeviction"
+
+
 def test_no_redis_where_one_is_named() -> None:
     url = f"redis://127.0.0.1:{free_port()}"
     failed = tonetrack("up", "--port", str(free_port()), "--ui-port", str(free_port()), redis_url=url)
