@@ -1,11 +1,11 @@
-"""Gives every answer the headers that `pipeline.headers` tells of."""
+"""Gives every answer the headers that `pipeline.headers` tells of, and has it kept nowhere unless it says otherwise."""
 
 from __future__ import annotations
 
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from pipeline.headers import API
+from pipeline.headers import API, NO_STORE
 
 
 class SecurityHeaders:
@@ -19,7 +19,9 @@ class SecurityHeaders:
 
         async def tell(message: Message) -> None:
             if message["type"] == "http.response.start":
-                MutableHeaders(scope=message).update(API)
+                headers = MutableHeaders(scope=message)
+                headers.update(API)
+                headers.setdefault("Cache-Control", NO_STORE)
             await send(message)
 
         await self._app(scope, receive, tell if scope["type"] == "http" else send)

@@ -27,7 +27,7 @@ async def server_sent(
     stream = secrets.token_hex(8)
     await gate.hold_stream(stream, address, session)
     held = _held(gate, events, stream, address, session)
-    return StreamingResponse(held, media_type="text/event-stream", headers={"Cache-Control": "no-store"})
+    return StreamingResponse(held, media_type="text/event-stream")
 
 
 async def _held(

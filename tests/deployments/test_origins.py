@@ -87,6 +87,7 @@ async def test_what_nobody_thought_of_is_answered_with_a_sentence(url: str, tmp_
         answer = await http.get("/v1/sessions/one", headers={"Authorization": "Bearer key"})
     assert (answer.status_code, answer.json()["detail"][:20]) == (500, "Something went wrong")
     assert answer.headers["Content-Security-Policy"] == "default-src 'none'; frame-ancestors 'none'"
+    assert answer.headers["Cache-Control"] == "no-store"
 
 
 async def test_every_answer_tells_browsers_what_they_may_not_do(url: str, tmp_path: Path) -> None:
@@ -95,5 +96,6 @@ async def test_every_answer_tells_browsers_what_they_may_not_do(url: str, tmp_pa
             headers = (await http.get(path)).headers
             assert headers["X-Content-Type-Options"] == "nosniff"
             assert headers["Referrer-Policy"] == "no-referrer"
+            assert headers["Cache-Control"] == "no-store"
             assert headers["Content-Security-Policy"] == "default-src 'none'; frame-ancestors 'none'"
             assert headers["Permissions-Policy"].startswith("microphone=()")
