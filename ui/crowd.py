@@ -6,22 +6,23 @@ A WebSocket makes one anew where its document is unknown, as after a restart or 
 
 from __future__ import annotations
 
+import re
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from bokeh.server.session import ServerSession
-from bokeh.util.token import get_session_id
 from tornado.httputil import HTTPServerRequest
 from tornado.routing import Matcher
 from tornado.web import RequestHandler
 
 from pipeline.quotas import from_address
 from ui.settings import PageSettings
+from ui.tokens import SOCKET, named_by
 
 MINUTE: Final = 60.0  # s
-MAKES: Final = {"/", "/autoload.js", "/ws"}  # what makes a document
+MAKES: Final = re.compile(r"/?|/autoload.js|/ws")  # what makes a document, as Bokeh writes it
 
 
 class OneTooMany(Matcher):
@@ -34,7 +35,7 @@ class OneTooMany(Matcher):
 
     def match(self, request: HTTPServerRequest) -> dict[str, Any] | None:
         """Whether it does; if not, it counts."""
-        if request.path not in MAKES or (request.path == "/ws" and self._knows(request)):
+        if not MAKES.fullmatch(request.path) or (request.path == SOCKET and self._knows(request)):
             return None
         now, caller = time.monotonic(), from_address(request.remote_ip or "")
         while self._opened and now - self._opened[0][0] > MINUTE:
@@ -51,39 +52,28 @@ class OneTooMany(Matcher):
         return any(named == document.id for document in self._documents())
 
 
-class Nameless(Matcher):
-    """Matches a WebSocket that names no document in a way that Bokeh understands, which would fail in it."""
-
-    def match(self, request: HTTPServerRequest) -> dict[str, Any] | None:
-        """Whether it does."""
-        return {} if request.path == "/ws" and named_by(request) is None else None
-
-
 class Refusal(RequestHandler):
-    """Says that there is one too many, and what to do."""
+    """Says why something is refused, and what to do, whatever is asked for."""
 
-    def initialize(self, settings: PageSettings) -> None:
-        """`settings`: what is said of how many there may be."""
-        self._settings = settings
+    def initialize(self, status: int, sentence: str) -> None:
+        """`status`: where it is 429, a minute later it may be another one."""
+        self._status, self._sentence = status, sentence
 
     def prepare(self) -> None:
         """Whatever is asked for."""
-        self.set_status(429)
-        self.set_header("Retry-After", "60")
+        self.set_status(self._status)
+        if self._status == 429:
+            self.set_header("Retry-After", "60")
         self.set_header("Content-Type", "text/plain; charset=utf-8")
-        self.finish(
-            f"Your address has opened as many pages as it may: {self._settings.pages_per_minute} in a minute, and"
-            f" {self._settings.pages_per_caller} at once. Close some, or try again in a minute."
-        )
+        self.finish(self._sentence)
 
 
-def named_by(request: HTTPServerRequest) -> str | None:
-    """The id of the document that a WebSocket is for, by the token that it brings as its second subprotocol."""
-    _, _, token = request.headers.get("Sec-WebSocket-Protocol", "").partition(",")
-    try:
-        return str(get_session_id(token.strip()))
-    except Exception:  # which it says of bad Base64, bad JSON, and JSON of another shape
-        return None
+def too_many(settings: PageSettings) -> str:
+    """What is said of how many there may be."""
+    return (
+        f"Your address has opened as many pages as it may: {settings.pages_per_minute} in a minute, and"
+        f" {settings.pages_per_caller} at once. Close some, or try again in a minute."
+    )
 
 
 def _address_of(document: ServerSession) -> str:

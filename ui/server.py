@@ -7,6 +7,7 @@ import logging
 import os
 import re
 import signal
+from collections import Counter
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -14,6 +15,7 @@ from urllib.parse import urlsplit
 from bokeh.application import Application
 from bokeh.application.handlers import DirectoryHandler
 from bokeh.server.server import Server
+from bokeh.server.views.ws import WSHandler
 from tornado.httputil import HTTPHeaders, HTTPServerRequest
 from tornado.ioloop import IOLoop
 from tornado.routing import Matcher, Rule
@@ -21,9 +23,11 @@ from tornado.web import ErrorHandler, OutputTransform, RequestHandler, StaticFil
 
 from pipeline.headers import of_page
 from pipeline.logs import speak
-from ui.crowd import Nameless, OneTooMany, Refusal
+from ui.crowd import OneTooMany, Refusal, too_many
 from ui.feed import hub
+from ui.line import MOST_BYTES, Line
 from ui.settings import PageSettings
+from ui.tokens import CHOSEN, SOCKET, Chosen, Nameless
 
 FOLDER = Path(__file__).parent
 HOST = re.compile(r"(\[[0-9a-fA-F:.]+\]|[0-9A-Za-z.-]+)(:\d+)?")
@@ -36,6 +40,10 @@ class _Application(Application):
     @property
     def static_path(self) -> None:
         return None
+
+    def process_request(self, request: HTTPServerRequest) -> dict[str, Any]:
+        """What a token holds besides the document's id: nothing of the request, or it would grow as long as that."""
+        return {"arguments": {}}
 
 
 class _Health(RequestHandler):
@@ -81,6 +89,8 @@ def secured(settings: PageSettings) -> type[OutputTransform]:
         def __init__(self, request: HTTPServerRequest) -> None:
             host = request.host if HOST.fullmatch(request.host) else "invalid"
             self._headers = of_page(content_security_policy(settings, host))
+            if request.path in ("", "/"):
+                self._headers["Cache-Control"] = "no-store"  # each page has a document of its own
 
         def transform_first_chunk(
             self, status_code: int, headers: HTTPHeaders, chunk: bytes, finishing: bool
@@ -104,7 +114,7 @@ class _FromElsewhere(Matcher):
 
     def match(self, request: HTTPServerRequest) -> dict[str, Any] | None:
         origin = request.headers.get("Origin")
-        if origin is None or not request.path.endswith("/ws"):
+        if origin is None or not request.path.endswith(SOCKET):
             return None
         try:
             page = urlsplit(origin).netloc
@@ -131,15 +141,22 @@ def serve(settings: PageSettings) -> Server:
         use_xheaders="FORWARDED_ALLOW_IPS" in os.environ,  # a proxy before this one, as the API's server believes it
         include_headers=[],  # none are needed, and the document's token would carry them
         include_cookies=[],
+        websocket_max_message_size=MOST_BYTES,
+        # Nothing here takes a body; the buffer has room for the largest message and for what is read along with it.
+        http_server_kwargs={"max_body_size": 0, "max_buffer_size": 4 * MOST_BYTES},
     )
     server._tornado.add_transform(secured(settings))
     # Before all others, for any host. A file system takes no NUL, and Tornado's own handler of files answers 500.
     server._tornado.add_handlers(r".+", [(r".*%00.*", ErrorHandler, {"status_code": 404})])
-    crowd = Rule(OneTooMany(settings, lambda: server.get_sessions("/")), Refusal, {"settings": settings})
+    for rule in server._tornado.wildcard_router.rules:
+        if rule.target is WSHandler:
+            rule.target, rule.target_kwargs = Line, rule.target_kwargs | {"lines": Counter()}
+    crowd = OneTooMany(settings, lambda: server.get_sessions("/"))
     server._tornado.default_router.rules[:0] = [
         Rule(_FromElsewhere(), ErrorHandler, {"status_code": 403}),
+        Rule(Chosen(), Refusal, {"status": 403, "sentence": CHOSEN}),
         Rule(Nameless(), ErrorHandler, {"status_code": 400}),
-        crowd,
+        Rule(crowd, Refusal, {"status": 429, "sentence": too_many(settings)}),
     ]
     return server
 

@@ -75,7 +75,7 @@ def test_a_line_that_names_no_document_is_told_so(page_url: str, token: str) -> 
     assert opened(f"{page_url}/", token) == 400
 
 
-@pytest.mark.parametrize("path", ["", "autoload.js"])
+@pytest.mark.parametrize("path", ["", "autoload.js", "autoload-js"])
 def test_whatever_makes_a_document_counts(redis_url: str, path: str) -> None:
     with served(redis_url, per_minute=1, at_once=100) as url:
         asked(url + path, "127.0.0.1")

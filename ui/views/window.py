@@ -10,6 +10,7 @@ PIXELS_PER_SECOND = 6.0
 SHORTEST, LONGEST = 45.0, 180.0  # seconds shown while following
 AHEAD = 0.04  # of the window stays free to the right of now
 
+TIME = "time"  # what the range of time is called, by which it is known that browsers may move it
 CLOCK = "clock"  # a function of `static/functions.js`
 
 
@@ -29,7 +30,7 @@ class Window:
     """Follows the conversation until someone looks elsewhere, and shows all of it after the end."""
 
     def __init__(self) -> None:
-        self.range = Range1d(start=0.0, end=LONGEST)
+        self.range = Range1d(name=TIME, start=0.0, end=LONGEST)
         self.mode = "follow"  # or "all", or "free" once someone has panned or zoomed
         self._seconds = LONGEST
         self._ended = False
