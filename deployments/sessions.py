@@ -178,7 +178,7 @@ class SessionActor:
     async def _there(self, session: str) -> None:
         """Raises `UnknownSession` for one that was erased in Redis alone, as whoever runs the service may."""
         with suppress(RedisError):  # nobody can tell; what is said next will be told
-            if not await self._store.viewer(session):
+            if not await self._store.keys(session):
                 raise UnknownSession(session)
 
     async def _do(self, session: str, held: Held, live: Live, asked: Asked) -> bool:

@@ -198,9 +198,10 @@ class SessionStore(Published):
             raise UnknownSession(session)
         return key
 
-    async def viewer(self, session: str) -> str:
-        """The digest of the viewer key, by which one knows that it was replaced; empty without a session."""
-        return ((await self._redis.hget(_key(session), Role.VIEWER)) or b"").decode()
+    async def keys(self, session: str) -> dict[Role, str]:
+        """The digests of its keys, by which one knows that one was replaced; empty without a session."""
+        hashes = await self._redis.hmget(_key(session), list(Role))
+        return {role: stored.decode() for role, stored in zip(Role, hashes, strict=True) if stored is not None}
 
     async def claim(self, session: str, codec: Codec, recorder: str | None = None) -> Claim:
         """Become the one recorder of a session. Raises `UnknownSession`, `SessionOver`, `OtherCodec`.

@@ -27,7 +27,7 @@ from pipeline.events import (
 )
 from pipeline.logs import about, why
 from pipeline.quotas import Quotas
-from pipeline.session import SessionRecord, UnknownSession
+from pipeline.session import Role, SessionRecord, UnknownSession
 from pipeline.store import SessionStore, connect
 from pipeline.timeline import EmotionReading, Timeline, Turn
 from ui.settings import PageSettings
@@ -114,9 +114,9 @@ Listener = Callable[[Changes], None]
 class Feed:
     """A session's timeline as it grows.
 
-    `record` is None until first read; `viewer` is the digest of the key that lets look; `recognised` are those whose
-    names an enrolled voice gave; `gone` says that the session was erased or has expired; `trouble` is a sentence for
-    the reader of the page, empty while all is well.
+    `record` is None until first read; `keys` are the digests of those that let look; `recognised` are those whose names
+    an enrolled voice gave; `gone` says that the session was erased or has expired; `trouble` is a sentence for the
+    reader of the page, empty while all is well.
     """
 
     def __init__(self, store: SessionStore, session: str) -> None:
@@ -124,7 +124,7 @@ class Feed:
         self.timeline = Timeline()
         self.recognised: frozenset[int] = frozenset()
         self.record: SessionRecord | None = None
-        self.viewer = ""
+        self.keys: dict[Role, str] = {}
         self.gone = False
         self.trouble = ""
         self.behind: float | None = None
@@ -208,7 +208,7 @@ class Feed:
                 # A recording that is over may still be corrected.
                 async for batch in self._store.follow(self.session, self._cursor, beyond_end=True):
                     # Before anybody is shown what has come; nothing, where it was erased.
-                    self.viewer = await self._store.viewer(self.session) or self.viewer
+                    self.keys = await self._store.keys(self.session) or self.keys
                     self._take(batch)
                 return
             except UnknownSession:

@@ -1,32 +1,27 @@
-"""One document: it opens a session for its reader, draws it as it grows, and does what the browser asks."""
+"""One document: it shows a session to its reader, and draws it as it grows. `ui.commands` is what its browser asks."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-import logging
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 from bokeh.document import Document
 from bokeh.events import Event, MouseWheel, PanStart, Tap
 from bokeh.layouts import column
-from pydantic import ValidationError, validate_call
-from redis.exceptions import RedisError
 
 from pipeline.consent import CURRENT
 from pipeline.keys import digest
-from pipeline.logs import why
 from pipeline.purposes import not_offered, offers
-from pipeline.quotas import WRONG_KEYS, from_address
-from pipeline.session import Role, UnknownSession
+from pipeline.session import Role
 from pipeline.timeline import Timeline, Turn
 from ui.bridge import Bridge
+from ui.commands import Commands
 from ui.feed import Changes, Feed, Hub
 from ui.looking import Looking
 from ui.palette import DARK, LIGHT
 from ui.shares import in_a_sentence, people, whole_cards
-from ui.summary import Card, beside, cards, read_aloud, sentence
+from ui.summary import Card, cards, sentence
 from ui.transcript import lines
 from ui.views.moods import Moods
 from ui.views.places import Places
@@ -35,8 +30,6 @@ from ui.views.ribbons import Ribbons
 from ui.views.window import Window
 
 BEAT_SECONDS = 0.2  # a document is drawn at most this often
-
-log = logging.getLogger(__name__)
 
 
 class Page:
@@ -56,27 +49,16 @@ class Page:
         self.role: Role | None = None
         self.looking = Looking(hub.store.looks)
         self.refusal = ""  # why the session is not shown: "unknown" or "denied"
-        self._guesser = from_address(address)
-        self._shown_by = ""  # the digest of the key that a viewer has come with
+        self.shown_by = ""  # the digest of the key that its reader has come with
         self.selected: int | None = None
         self.turn: int | None = None
-        self._dark = False
+        self.dark = False
         self._reveal: Turn | None = None
         self._whole: tuple[list[Card], str] | None = None  # what is said of a conversation that is over
         self._pending = Changes(rewritten=True)
         self._dirty = asyncio.Event()
-        self._opening = asyncio.Lock()  # one at a time, so that no feed is joined twice and left once
         self._tasks: set[asyncio.Task[None]] = set()
-        self._commands: dict[str, Callable[..., Awaitable[None]]] = {
-            "open": self._open,
-            "leave": self._leave_session,
-            "erase": self._erase,
-            "select": self._select,
-            "step": self._step,
-            "view": self._view,
-            "dress": self._dress,
-            "download": self._download,
-        }
+        self.commands = Commands(self, address)
         self._furnish()
         self._spawn(self._beat())
 
@@ -103,117 +85,43 @@ class Page:
             self.document.add_root(root)
         self.document.add_root(self.bridge)
         self._paint()
-        self.bridge.on_change("command", lambda _attr, _old, new: self._spawn(self._obey(new)))
+        self.bridge.on_change("command", lambda _attr, _old, new: self._spawn(self.commands.obey(new)))
         self.document.on_session_destroyed(self._leave)
 
-    # What the browser asks for
+    # What commands do to it
 
-    async def _obey(self, text: str) -> None:
-        try:
-            command = json.loads(text)
-            number, name = command.pop("n"), command.pop("ask")
-            work = validate_call(self._commands[name])
-        except (ValueError, LookupError, TypeError, AttributeError):
-            log.warning("the browser sent what is no command")  # not what it was: a key may be in it
-            return
-        try:
-            await work(number, **command)
-        except (ValidationError, TypeError):
-            log.warning("command %s came with wrong arguments", name)
-            self._answer(number, "trouble", message="The page was misunderstood. Please reload it.")
-        except RedisError as error:
-            log.warning("command %s: %s", name, why(error))
-            then = "The page tries again by itself." if name == "open" else "Please try again."
-            self._answer(number, "trouble", message=f"The store does not answer at the moment. {then}")
+    def show(self, session: str, role: Role, key: str) -> None:
+        """Show a session to whoever has come with this key, which was right a moment ago."""
+        self.role, self.shown_by = role, digest(key)
+        self.feed = self.hub.join(session, self.changed)
+        self.feed.keys = self.feed.keys | {role: self.shown_by}
+        self.looking.at(session, role)
 
-    async def _open(self, number: int, session: str, key: str) -> None:
-        """Show a session to whoever holds one of its keys."""
-        most = self.hub.settings.wrong_keys_per_minute
-        if await self.hub.quotas.left(WRONG_KEYS, self._guesser, most):
-            message = "Too many wrong keys have come from this address. The page tries again by itself."
-            self._answer(number, "trouble", message=message)
-            return
-        async with self._opening:
-            if self.feed is None or self.feed.session != session:
-                self.window.reset()
-            self._close_feed()
-            try:
-                self.role = await self.hub.store.role(session, key)
-            except UnknownSession:
-                self.refusal = "unknown"
-            else:
-                self.refusal = "" if self.role else "denied"
-                if self.refusal:
-                    await self.hub.quotas.take(WRONG_KEYS, self._guesser, most)
-            if self.role:
-                self.feed = self.hub.join(session, self._changed)
-                self._shown_by = digest(key)
-                if self.role is Role.VIEWER:
-                    self.feed.viewer = self._shown_by  # which is what was found right now
-                self.looking.at(session, self.role)
-        self._changed(Changes(rewritten=True))
-        self._answer(number, "opened")
-
-    async def _leave_session(self, number: int) -> None:
+    def close(self) -> None:
         """Show no session any more."""
-        async with self._opening:
-            self._close_feed()
-            self.window.reset()
-            self.refusal = ""
-        self._changed(Changes(rewritten=True))
-        self._answer(number, "left")
+        if self.feed is not None:
+            self.hub.leave(self.feed, self.changed)
+        self.looking.end()
+        self.feed, self.role, self.selected, self.turn = None, None, None, None
 
-    async def _erase(self, number: int) -> None:
-        """Delete everything of the session; only its recorder may."""
-        feed = self.feed
-        if feed is None or self.role is not Role.RECORDER:
-            self._answer(number, "trouble", message="Only its recorder can erase a session.")
-            return
-        await self.hub.store.erase(feed.session)
-        feed.forget()
-        self._answer(number, "erased")
+    def choose(self, speaker: int) -> None:
+        """The panels show somebody."""
+        self.selected = speaker
+        self.changed(Changes())
 
-    async def _select(self, number: int, speaker: int) -> None:
-        self._choose(speaker)
-
-    async def _step(self, number: int, by: int, at: float | None = None) -> None:
-        """Go to the next or previous turn, and say what it holds; `at`: from there on, where something plays."""
-        turn = beside(self.feed.timeline, self.turn, by, at) if self.feed else None
-        if self.feed is None or turn is None:
-            self._answer(number, "announce", text="")
-            return
+    def go_to(self, turn: Turn) -> None:
+        """Frame a turn, and bring it into sight."""
         self.turn, self._reveal = turn.id, turn
-        self._choose(turn.speaker)
-        self._answer(number, "announce", text=read_aloud(turn, self.feed.timeline), start=turn.start)
+        self.choose(turn.speaker)
 
-    async def _view(self, number: int, mode: str) -> None:
-        """Follow the conversation, or show all of it."""
-        self.window.mode = "all" if mode == "all" else "follow"
-        self._changed(Changes())
-
-    async def _dress(self, number: int, dark: bool, width: float) -> None:
-        """Take the browser's theme and width."""
-        self.window.fit(width)
-        self._dark = dark
-        self._changed(Changes())
-
-    async def _download(self, number: int) -> None:
-        """Hand over everything that is known, as JSON."""
-        feed = self.feed
-        if feed is None or feed.record is None:
-            self._answer(number, "trouble", message="There is nothing to download yet.")
-            return
-        await self.hub.store.looks.note(feed.session, self.role or Role.VIEWER, "export")
-        body = {
-            "session": feed.record.model_dump(include={"id", "name", "purpose", "remark", "consent", "created_at"}),
-            "note": "Readings say how someone sounds, not how they feel.",
-            **feed.timeline.document(),
-        }
-        self._answer(number, "download", filename=f"tonetrack-{feed.session}.json", text=json.dumps(body, indent=1))
+    def answer(self, number: int, name: str, **fields: Any) -> None:
+        """Tell the browser what came of a command."""
+        self.document.add_next_tick_callback(lambda: self.bridge.answer(number, name, **fields))
 
     # Drawing
 
-    def _changed(self, changes: Changes) -> None:
+    def changed(self, changes: Changes) -> None:
+        """Draw it, soon."""
         self._pending.add(changes)
         self._dirty.set()
 
@@ -228,7 +136,7 @@ class Page:
         """Runs with the document's lock, the only place where its models change."""
         changes, self._pending = self._pending, Changes()
         self._paint()
-        if self.feed is not None and self.role is Role.VIEWER and self.feed.viewer != self._shown_by:
+        if self.feed is not None and self.role and self.feed.keys.get(self.role) != self.shown_by:
             self._shut_out()
         elif self.feed is not None:
             self._draw_timeline(self.feed.timeline, changes)
@@ -237,8 +145,8 @@ class Page:
         self.bridge.session = json.dumps(self.session_state())
 
     def _shut_out(self) -> None:
-        """The recorder has given out another viewer key: of what was shown by this one nothing stays."""
-        self._close_feed()
+        """Another key has taken the place of its reader's: of what was shown by that one nothing stays."""
+        self.close()
         self.refusal = "denied"
         self._draw_timeline(Timeline(), Changes(rewritten=True))
 
@@ -318,44 +226,31 @@ class Page:
             self.selected = speaking[0] if speaking else known[0]
 
     def _paint(self) -> None:
-        palette = DARK if self._dark else LIGHT
+        palette = DARK if self.dark else LIGHT
         if self.document.theme is palette.theme():
             return
         self.document.theme = palette.theme()
         for view in (self.ribbons, self.probabilities, self.moods, self.places):
             view.paint(palette)
 
-    def _choose(self, speaker: int) -> None:
-        self.selected = speaker
-        self._changed(Changes())
-
     def _tapped(self, event: Event) -> None:
         height = event.y if isinstance(event, Tap) else None
         speaker = self.ribbons.speaker_at(height) if height is not None else None
         if speaker is not None:
-            self._choose(speaker)
+            self.choose(speaker)
 
     def _roam(self, _event: Event) -> None:
         self.window.mode = "free"
-        self._changed(Changes())
+        self.changed(Changes())
 
     # Life and death
-
-    def _answer(self, number: int, name: str, **fields: Any) -> None:
-        self.document.add_next_tick_callback(lambda: self.bridge.answer(number, name, **fields))
 
     def _spawn(self, work: Any) -> None:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    def _close_feed(self) -> None:
-        if self.feed is not None:
-            self.hub.leave(self.feed, self._changed)
-        self.looking.end()
-        self.feed, self.role, self.selected, self.turn = None, None, None, None
-
     def _leave(self, _context: object) -> None:
         for task in list(self._tasks):
             task.cancel()
-        self._close_feed()
+        self.close()

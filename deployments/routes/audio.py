@@ -275,7 +275,7 @@ class _Line:
         if message["type"] == "websocket.disconnect":
             raise WebSocketDisconnect(message.get("code", 1006))
         if self._caller and time.monotonic() - self._held_at > self._context.settings.heartbeat:
-            if not await self._context.store.viewer(self._session):  # erased, and its place with it
+            if not await self._context.store.keys(self._session):  # erased, and its place with it
                 raise UnknownSession(self._session)
             await self._hold(self._caller)
         if (data := message.get("bytes")) is not None:

@@ -8,6 +8,7 @@ import pytest
 import redis
 
 from pipeline.events import HopHeard, Warned
+from pipeline.keys import digest
 from pipeline.session import (
     Codec,
     Frame,
@@ -44,16 +45,17 @@ async def test_keys_open_what_they_should(store: SessionStore, session: NewSessi
 
 
 async def test_a_replaced_viewer_key_opens_nothing(store: SessionStore, session: NewSession) -> None:
-    before = await store.viewer(session.id)
+    before = await store.keys(session.id)
     key = await store.renew_viewer_key(session.id)
     assert await store.role(session.id, session.viewer_key) is None
     assert await store.role(session.id, key) is Role.VIEWER
     assert await store.role(session.id, session.recorder_key) is Role.RECORDER
-    assert await store.viewer(session.id) not in ("", before)
+    assert await store.keys(session.id) == before | {Role.VIEWER: digest(key)}
     await store.erase(session.id)
     with pytest.raises(UnknownSession):
         await store.renew_viewer_key(session.id)
     assert not await store.erase(session.id), "and nothing of it is back"
+    assert await store.keys(session.id) == {}
 
 
 async def test_a_replaced_recorder_key_cuts_off_who_records_with_it(

@@ -138,6 +138,10 @@ class Backend:
         """What the store knows of a session."""
         return asyncio.run_coroutine_threadsafe(self.store.record(session), self._loop).result(10)
 
+    def renew_recorder_key(self, session: str) -> None:
+        """Give a session another recorder key."""
+        asyncio.run_coroutine_threadsafe(self.store.renew_recorder_key(session), self._loop).result(10)
+
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
         self._loop.run_until_complete(self._open())

@@ -124,6 +124,10 @@ def test_with_a_new_viewer_link_the_old_one_shows_nothing_any_more(
     other.goto(recorder.url)
     wait(other, "d.role === 'viewer' && d.speakers >= 1")
     assert recorder.evaluate("document.documentElement.dataset.role") == "recorder"
+    backend.renew_recorder_key(session.id)
+    wait(recorder, "d.state === 'denied' && d.speakers === '0'", 30)
+    expect(recorder.get_by_role("alert")).to_contain_text("It may have been replaced: ask for the link again")
+    assert other.evaluate("document.documentElement.dataset.role") == "viewer"
 
 
 def test_pages_of_other_hosts_open_no_document(redis_url: str) -> None:

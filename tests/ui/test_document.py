@@ -15,10 +15,11 @@ from redis.exceptions import RedisError
 
 from pipeline.events import SpeakerNamed, SpeakersMerged, WordsHeard
 from pipeline.keys import digest
-from pipeline.session import NewSession, SessionRequest
+from pipeline.session import NewSession, Role, SessionRequest
 from pipeline.timeline import Word
 from tests.service import running_redis
 from tests.ui.conversation import ended, hops
+from ui.commands import LONGEST, PER_MINUTE, WAITING
 from ui.feed import Hub
 from ui.page import Page
 from ui.server import content_security_policy
@@ -32,11 +33,11 @@ class Asked(Page):
         self.answers: list[dict[str, object]] = []
         super().__init__(Document(), hub, address)
 
-    def _answer(self, number: int, name: str, **fields: object) -> None:
+    def answer(self, number: int, name: str, **fields: object) -> None:
         self.answers.append({"n": number, "name": name, **fields})
 
     async def ask(self, **command: object) -> str:
-        await self._obey(json.dumps(command))
+        await self.commands.obey(json.dumps(command))
         return str(self.answers[-1]["name"]) if self.answers else ""
 
 
@@ -65,7 +66,7 @@ async def session(page: Asked) -> NewSession:
 
 @pytest.mark.parametrize("text", ["", "[]", "7", "{}", '{"n": 1}', '{"n": 1, "ask": "dance"}', '{"n": 1, "ask": []}'])
 async def test_what_is_no_command_is_dropped(page: Asked, text: str) -> None:
-    await page._obey(text)
+    await page.commands.obey(text)
     assert not page.answers
 
 
@@ -94,8 +95,43 @@ async def test_two_quick_opens_leave_one_feed(page: Asked, session: NewSession) 
     opening = {"ask": "open", "session": session.id, "key": session.viewer_key}
     await asyncio.gather(page.ask(n=1, **opening), page.ask(n=2, **opening))
     assert [answer["name"] for answer in page.answers] == ["opened", "opened"]
-    page._close_feed()
+    page.close()
     assert not page.hub._feeds
+
+
+async def test_a_page_is_obeyed_so_often_a_minute(page: Asked) -> None:
+    """One browser could keep the process of all pages busy."""
+    for n in range(PER_MINUTE):
+        await page.ask(n=n, ask="step", by=1)
+    assert {answer["name"] for answer in page.answers} == {"announce"}
+    assert await page.ask(n=-1, ask="step", by=1) == "trouble"
+    assert "too much within a minute" in str(page.answers[-1]["message"])
+    assert await page.ask(n=-2, ask="view", mode="all" + " " * LONGEST) == "trouble", "unanswered, for it is too long"
+    assert page.answers[-1]["n"] == -1
+
+
+async def test_commands_are_done_one_at_a_time_and_few_wait(page: Asked, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A page had as many of them under way as its browser liked."""
+    under_way, let_go = 0, asyncio.Event()
+
+    async def slow(*_arguments: object) -> Role:
+        nonlocal under_way
+        under_way += 1
+        await let_go.wait()
+        under_way -= 1
+        return Role.VIEWER
+
+    monkeypatch.setattr(page.hub.store, "role", slow)
+    asking = [page.ask(n=n, ask="open", session=str(n), key="key") for n in range(WAITING + 1)]
+    opening = asyncio.gather(*asking)
+    async with asyncio.timeout(5):
+        while not under_way or not page.answers:
+            await asyncio.sleep(0.02)
+    assert under_way == 1
+    assert [answer["name"] for answer in page.answers] == ["trouble"]
+    let_go.set()
+    await opening
+    assert [answer["n"] for answer in page.answers[1:]] == list(range(WAITING))
 
 
 async def test_a_session_that_is_left_leaves_nothing_behind(page: Asked, session: NewSession) -> None:
@@ -151,7 +187,7 @@ async def test_whose_key_was_replaced_is_shown_nothing_that_comes_after(page: As
     await drawn(page, lambda: page.feed is not None and bool(page.feed.timeline.speakers))
     key = await store.renew_viewer_key(session.id)
     await store.publish(session.id, 2, [ended(30)])
-    await drawn(page, lambda: page.feed is not None and page.feed.viewer == digest(key))
+    await drawn(page, lambda: page.feed is not None and page.feed.keys[Role.VIEWER] == digest(key))
     assert (page.session_state()["state"], page.bridge.people) == ("denied", "[]")
     assert not page.hub._feeds
     assert await page.ask(n=2, ask="download") == "trouble"
@@ -160,6 +196,47 @@ async def test_whose_key_was_replaced_is_shown_nothing_that_comes_after(page: As
     await page.ask(n=4, ask="open", session=session.id, key=key)
     await drawn(page, lambda: page.feed is not None and page.feed.timeline.ended)
     assert page.session_state()["role"] == "viewer"
+
+
+async def test_with_a_new_recorder_key_the_old_one_shows_nothing_any_more(page: Asked, session: NewSession) -> None:
+    """Whoever had come with the old one went on watching."""
+    store = page.hub.store
+    viewer = Asked(page.hub)
+    await store.publish(session.id, 1, [event for hop in hops(20) for event in hop])
+    await page.ask(n=1, ask="open", session=session.id, key=session.recorder_key)
+    await viewer.ask(n=1, ask="open", session=session.id, key=session.viewer_key)
+    await drawn(page, lambda: page.feed is not None and bool(page.feed.timeline.speakers))
+    key = await store.renew_recorder_key(session.id)
+    await store.publish(session.id, 2, [ended(30)])
+    await drawn(page, lambda: page.feed is not None and page.feed.keys[Role.RECORDER] == digest(key))
+    assert (page.session_state()["state"], page.bridge.people) == ("denied", "[]")
+    viewer._draw()
+    assert viewer.session_state()["role"] == "viewer"
+    viewer._leave(None)
+    await page.ask(n=2, ask="open", session=session.id, key=key)
+    assert page.session_state()["role"] == "recorder"
+
+
+@pytest.mark.parametrize("asked", ["erase", "download"])
+async def test_a_key_is_asked_for_again_before_it_erases_or_downloads(
+    page: Asked, session: NewSession, asked: str
+) -> None:
+    """One that had been replaced did both until the page had heard of it."""
+    await page.ask(n=1, ask="open", session=session.id, key=session.recorder_key)
+    await drawn(page, lambda: page.feed is not None and page.feed.record is not None and page.feed.caught_up)
+    await page.hub.store.renew_recorder_key(session.id)
+    assert await page.ask(n=2, ask=asked) == "trouble"
+    assert "has been replaced" in str(page.answers[-1]["message"])
+    page._draw()
+    assert page.session_state()["state"] == "denied"
+    assert (await page.hub.store.record(session.id)).purpose == "research"
+
+
+async def test_what_the_api_has_erased_the_page_forgets(page: Asked, session: NewSession) -> None:
+    await page.ask(n=1, ask="open", session=session.id, key=session.recorder_key)
+    await page.hub.store.erase(session.id)
+    assert await page.ask(n=2, ask="erase") == "erased"
+    assert page.session_state()["state"] == "erased"
 
 
 async def test_whoever_is_selected_stays_so_under_the_number_that_they_turn_out_to_have(

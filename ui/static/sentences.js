@@ -25,7 +25,7 @@ const LINE = {
 
 const SESSION = {
   unknown: "There is no such session: it has been erased or has expired, or the link is not complete.",
-  denied: "This link's key does not fit the session. Ask for the link again, and copy all of it.",
+  denied: "This link's key does not fit the session. It may have been replaced: ask for the link again, and copy all of it.",
   erased: "This session has been erased. Nothing of it is left.",
 }
 
