@@ -7,7 +7,7 @@ from this page come the few things below and nothing else, and whoever sends som
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any, Final, Literal
+from typing import Any, ClassVar, Final, Literal
 
 from bokeh.core.types import ID
 from bokeh.document import Document
@@ -73,13 +73,9 @@ class _Patch(_Strict):
     events: list[_Happened | _Written]
 
 
-def may_be_sent(message: Message[Any], document: Document) -> bool:
-    """Whether it is what this page has its browsers send. Raises `ValueError` for much of what is not."""
-    if message.msgtype == "PULL-DOC-REQ":
-        return True
-    if message.msgtype != "PATCH-DOC":
-        return False
-    events = _Patch.model_validate(message.content).events
+def is_the_pages(patch: object, document: Document) -> bool:
+    """Whether a patch is one that this page has its browsers send. Raises `ValueError` for much of what is not."""
+    events = _Patch.model_validate(patch).events
     return all(isinstance(event, _Happened) or _may_be_written(event, document) for event in events)
 
 
@@ -99,35 +95,35 @@ def _may_be_written(event: _Written, document: Document) -> bool:
 
 
 class Line(WSHandler):
-    """Bokeh's own, which hangs up on whoever sends what `may_be_sent` does not know, or opens too many."""
+    """Bokeh's own, which hangs up on whoever sends what the page does not, or opens too many."""
 
-    def initialize(self, application_context: Any, bokeh_websocket_path: str, lines: Counter[str]) -> None:
-        """`lines`: how many each document has, all of this server's."""
-        super().initialize(application_context, bokeh_websocket_path)
-        self._lines = lines
-        self._document = ""  # the id of the one that this line counts for
-        self._pulled = False
+    lines: ClassVar[Counter[str]] = Counter()  # how many each document has
+    receiver: Any  # which Bokeh has there from its acknowledgement on
+    connection: Any
+    _document = ""  # the id of the one that this line counts for
+    _pulled = False
 
     def open(self) -> None:
         """Bokeh's, unless the document has its lines already."""
         named = named_by(self.request) or ""
-        if self._lines[named] >= MOST_LINES:
+        if self.lines[named] >= MOST_LINES:
             self.close(CROWDED, "This page has as many lines as it may have.")
             return
         self._document = named
-        self._lines[named] += 1
+        self.lines[named] += 1
         super().open()
 
     def on_close(self) -> None:
         """The place is another one's."""
         if self._document:
-            self._lines[self._document] -= 1
-            self._lines += Counter()  # lets go of those with none
+            self.lines[self._document] -= 1
+            if not self.lines[self._document]:
+                del self.lines[self._document]
         super().on_close()
 
     async def _receive(self, fragment: str | bytes) -> Message[Any] | None:
         try:
-            message = await self.receiver.consume(fragment)
+            message: Message[Any] | None = await self.receiver.consume(fragment)
             if isinstance(fragment, str) and (message is None or self._takes(message)):
                 return message
         except Exception:  # of Bokeh's parsing, which takes much for granted, and of the shapes above
@@ -136,8 +132,8 @@ class Line(WSHandler):
         return None
 
     def _takes(self, message: Message[Any]) -> bool:
-        """Whether it may be sent; the whole document, which is large, once a line."""
+        """Whether it is what the page sends: patches and, once a line, the wish for the whole document."""
         if message.msgtype == "PULL-DOC-REQ":
             again, self._pulled = self._pulled, True
             return not again
-        return may_be_sent(message, self.connection.session.document)
+        return message.msgtype == "PATCH-DOC" and is_the_pages(message.content, self.connection.session.document)

@@ -7,7 +7,6 @@ import logging
 import os
 import re
 import signal
-from collections import Counter
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -150,7 +149,7 @@ def serve(settings: PageSettings) -> Server:
     server._tornado.add_handlers(r".+", [(r".*%00.*", ErrorHandler, {"status_code": 404})])
     for rule in server._tornado.wildcard_router.rules:
         if rule.target is WSHandler:
-            rule.target, rule.target_kwargs = Line, rule.target_kwargs | {"lines": Counter()}
+            rule.target = Line
     crowd = OneTooMany(settings, lambda: server.get_sessions("/"))
     server._tornado.default_router.rules[:0] = [
         Rule(_FromElsewhere(), ErrorHandler, {"status_code": 403}),

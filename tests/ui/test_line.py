@@ -13,10 +13,13 @@ from typing import Any
 import httpx
 import pytest
 from bokeh.util.token import generate_jwt_token, generate_session_id, get_session_id, get_token_payload
+from playwright.sync_api import BrowserContext, WebSocket, expect
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Subprotocol
 
+from tests.browser import wait
+from tests.ui.stage import Backend
 from tests.ui.test_crowd import opened
 from ui.line import MOST_BYTES, MOST_LINES
 from ui.tokens import LONGEST
@@ -238,3 +241,33 @@ def test_no_request_has_a_body(page_url: str) -> None:
     chunks = (b"bokeh-session-id=mine" for _ in range(1))
     form = {"Content-Type": "application/x-www-form-urlencoded"}
     assert httpx.request("GET", f"{page_url}/", content=chunks, headers=form).status_code == 400
+
+
+def test_a_page_is_not_hung_up_on_whatever_one_does_to_its_plots(
+    context: BrowserContext, backend: Backend, page_url: str
+) -> None:
+    session = backend.held(30)
+    page = context.new_page()
+    sockets: list[WebSocket] = []
+    page.on("websocket", lambda socket: sockets.append(socket))
+    page.goto(f"{page_url}/?session={session.id}#{session.viewer_key}")
+    wait(page, "d.state === 'ended' && d.speakers >= 1")
+    for width in (1_280, 700):
+        page.set_viewport_size({"width": width, "height": 900})
+        for name in ("moods", "probabilities", "ribbons"):
+            plot = page.locator(f"[data-plot={name}]")
+            plot.scroll_into_view_if_needed()
+            box = plot.bounding_box()
+            assert box
+            x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+            page.mouse.dblclick(x, y)
+            page.mouse.down()
+            page.mouse.move(x - 50, y, steps=4)
+            page.mouse.up()
+            page.keyboard.down("Control")
+            page.mouse.wheel(0, -50)
+            page.keyboard.up("Control")
+        expect(page.locator("#view")).to_be_visible()
+        page.get_by_role("button", name="All", exact=True).click()
+        expect(page.locator("#view")).to_be_hidden()
+    assert [socket.is_closed() for socket in sockets] == [False]
