@@ -134,7 +134,7 @@ class Commands:
     async def _may_still(self, number: int, feed: Feed, role: Role) -> bool:
         """Whether the key that the page was opened with stands; of a session that is gone, there is none to ask for."""
         keys = await self._page.hub.store.keys(feed.session)
-        if not keys or keys[role] == self._page.shown_by:
+        if not keys or keys.get(role) == self._page.shown_by:
             return True
         feed.keys = keys
         self._page.changed(Changes())
