@@ -21,9 +21,8 @@ from pipeline.quotas import from_address
 from pipeline.session import Role
 
 BLOCK: Final = 2**18  # bytes
-PACE: Final = (
-    8 * 2**20
-)  # bytes a second: Serve's proxy takes what it is given at once, and sends it on whatever becomes of it
+# Serve's proxy takes what it is given at once, and sends it on whatever becomes of it.
+PACE: Final = 8 * 2**20  # bytes a second
 MOST_AT_ONCE: Final = 8  # downloads from a replica: each takes of its line, and of the blob store's
 MOST_EACH: Final = 2  # of them to one address
 BUSY: Final = "As much sound as may go to this address at once is on its way: {most} downloads."
@@ -67,7 +66,7 @@ async def audio(
         raise gone from error
     start, end, status = _part(wanted, size)
     await context.store.looks.note(recording, role, "audio")
-    headers = {"Accept-Ranges": "bytes", "Content-Length": str(end - start), "Cache-Control": "no-store"}
+    headers = {"Accept-Ranges": "bytes", "Content-Length": str(end - start)}
     if status == 206:
         headers["Content-Range"] = f"bytes {start}-{end - 1}/{size}"
     headers["X-Content-Type-Options"] = "nosniff"
