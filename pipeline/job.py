@@ -13,6 +13,7 @@ from pipeline.session import LANGUAGE, Declaration, DiariserName, Expected, Prin
 
 WAITING: Final = "tonetrack:jobs:waiting"  # in Redis, see `pipeline.jobs`
 RUNNING: Final = "tonetrack:jobs:running"
+PATIENCE: Final = 30 * 86_400.0  # s that a recording may wait to be heard
 
 Channels = Literal["mix", "speakers"]
 

@@ -26,6 +26,7 @@ from redis.asyncio import Redis
 from pipeline.consent import consent_to
 from pipeline.events import Event
 from pipeline.job import (
+    PATIENCE,
     RUNNING,
     WAITING,
     Cancelled,
@@ -47,7 +48,6 @@ DEAD: Final = "tonetrack:jobs:dead"
 BLOBS: Final = "tonetrack:jobs:blobs"
 ARRIVING: Final = "tonetrack:jobs:arriving"
 ABSENT: Final = 120.0  # s without a byte after which nobody is uploading any more
-PATIENCE: Final = 30 * 86_400.0  # s that a recording may wait to be heard
 
 
 def owner_key(owner: str) -> str:
@@ -70,7 +70,7 @@ class JobStore:
     def __init__(self, redis: Redis, sessions: SessionStore, retention: float, tries: int = 3) -> None:
         self._redis: Any = redis
         self._quotas = Quotas(redis)
-        self._owners = Owners(redis)
+        self._owners = Owners(redis, retention)
         self._sessions = sessions
         self._retention_ms = round(retention * 1000)
         self._waiting_ms = round((retention + PATIENCE) * 1000)
@@ -124,7 +124,7 @@ class JobStore:
         await self._redis.zadd(owner, {recording: now})
         await self._redis.pexpire(owner, self._waiting_ms)
         await self._redis.set(known_key(whose), 1, px=self._waiting_ms)
-        await self._owners.prolong(whose, self._longest_ms)
+        await self._owners.current(whose)  # which is known for as long as this may be there
         await self._redis.zadd(WAITING, {recording: now})  # first, so that it waits if this breaks off after the next
         told = [part for name, value in fields.items() for part in (name, value)]
         outcome = await self._create(keys=[session_key(recording, "job")], args=[self._waiting_ms, *told])
@@ -202,14 +202,13 @@ class JobStore:
         owner = await self._owners.of(key)
         if not await self._owners.opens(owner, key):
             return False
-        await self._owners.prolong(owner, self._longest_ms)
         if await self._redis.set(known_key(owner), 1, px=self._waiting_ms, xx=True):
             return True
         return bool(await self._redis.exists(owner_key(owner)))  # of an earlier version
 
     async def renew_owner_key(self, key: str) -> str:
         """Another key to all that is under one, which opens nothing any more. Raises `pipeline.keys.WrongKey`."""
-        return await self._owners.renew(key, self._longest_ms)
+        return await self._owners.renew(key)
 
     async def owned(self, key: str, before: float | None, limit: int) -> list[Job]:
         """Recordings under a key that came before an instant, newest first, at most `limit`."""
@@ -354,7 +353,7 @@ class JobStore:
         if outcome != "ok":
             raise ValueError(f"Only what was given up can be sent again; this recording is {outcome}.")
         if owner := await self._redis.hget(session_key(recording, "job"), Role.RECORDER.value):
-            await self._owners.prolong(owner.decode(), self._longest_ms)  # as long as this may be there
+            await self._owners.current(owner.decode())  # which is known for as long as this may be there
         await self._redis.zrem(DEAD, recording)
         await self._redis.pexpire(session_key(recording, "looks"), self._waiting_ms)
         await self._list(BLOBS, recording, time.time() + self._waiting_ms / 1000)

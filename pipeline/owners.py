@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from redis.asyncio import Redis
 
+from pipeline.job import PATIENCE
 from pipeline.keys import WrongKey, digest, new_key, same
 from pipeline.published import SCRIPTS
 
@@ -19,37 +20,44 @@ REPLACED: Final = "This key was replaced; only the newest opens what was uploade
 
 
 class Owners:
-    """Owners and their keys."""
+    """Owners and their keys. `retention`: seconds for which what was uploaded stays, counted from when it is over.
 
-    def __init__(self, redis: Redis) -> None:
+    Which key opens what is known for longer than anything that it opens, or the first would open that again.
+    """
+
+    def __init__(self, redis: Redis, retention: float) -> None:
         self._redis: Any = redis
+        self._known_ms = round((2 * retention + PATIENCE) * 1000)
         self._renew = redis.register_script((SCRIPTS / "owner_renew.lua").read_text())
 
+    async def current(self, owner: str) -> str:
+        """The digest of the key that opens what is an owner's, which is known for as long again from now on.
+
+        A session's own recorder key is one that was never replaced here.
+        """
+        current = await self._redis.get(_key_of(owner))
+        if current is None:
+            return owner
+        await self._redis.pexpire(_key_of(owner), self._known_ms)
+        await self._redis.pexpire(_owner_of(current.decode()), self._known_ms)
+        return str(current.decode())
+
     async def opens(self, owner: str, key: str) -> bool:
-        """Whether a key opens what is an owner's; a session's own recorder key is one that was never replaced here."""
-        return same(await self._redis.get(_key_of(owner)) or owner.encode(), key)
+        """Whether a key opens what is an owner's."""
+        return same((await self.current(owner)).encode(), key)
 
     async def of(self, key: str) -> str:
         """The owner whom a key is of, or was of until it was replaced, or would be of were anything under it."""
         return (await self._redis.get(_owner_of(digest(key))) or digest(key).encode()).decode()
 
-    async def renew(self, key: str, milliseconds: int) -> str:
-        """Another key to all that one opens, which opens nothing any more. Raises `WrongKey` where that is so already.
-
-        What this writes is kept for so long, unless it is prolonged.
-        """
+    async def renew(self, key: str) -> str:
+        """Another key to all that one opens. That one opens nothing any more; raises `WrongKey` where it did not."""
         owner, renewed = await self.of(key), new_key()
-        await self._redis.set(_owner_of(digest(renewed)), owner, px=milliseconds)  # which says nothing by itself
-        if not await self._renew(keys=[_key_of(owner)], args=[digest(key), owner, digest(renewed), milliseconds]):
+        await self._redis.set(_owner_of(digest(renewed)), owner, px=self._known_ms)  # which says nothing by itself
+        if not await self._renew(keys=[_key_of(owner)], args=[digest(key), owner, digest(renewed), self._known_ms]):
             await self._redis.delete(_owner_of(digest(renewed)))
             raise WrongKey(REPLACED)
         return renewed
-
-    async def prolong(self, owner: str, milliseconds: int) -> None:
-        """Know which key opens what is an owner's for so long, where it is not the first."""
-        if current := await self._redis.get(_key_of(owner)):
-            await self._redis.pexpire(_key_of(owner), milliseconds)
-            await self._redis.pexpire(_owner_of(current.decode()), milliseconds)
 
 
 def _key_of(owner: str) -> str:

@@ -94,7 +94,7 @@ class SessionStore(Published):
         self.voices = VoiceStore(redis)
         self.looks = Looks(redis)
         self._quotas = Quotas(redis)
-        self._owners = Owners(redis)
+        self._owners = Owners(redis, retention)
         self.sound_ms = self.retention_ms if sound_retention is None else round(min(sound_retention, retention) * 1000)
         self._append, self._claim, self._save, self._stop, self._renew = (
             redis.register_script((SCRIPTS / f"{name}.lua").read_text())
@@ -201,7 +201,10 @@ class SessionStore(Published):
     async def keys(self, session: str) -> dict[Role, str]:
         """The digests of its keys, by which one knows that one was replaced; empty without a session."""
         hashes = await self._redis.hmget(_key(session), list(Role))
-        return {role: stored.decode() for role, stored in zip(Role, hashes, strict=True) if stored is not None}
+        keys = {role: stored.decode() for role, stored in zip(Role, hashes, strict=True) if stored is not None}
+        if recorder := keys.get(Role.RECORDER):
+            keys[Role.RECORDER] = await self._owners.current(recorder)
+        return keys
 
     async def claim(self, session: str, codec: Codec, recorder: str | None = None) -> Claim:
         """Become the one recorder of a session. Raises `UnknownSession`, `SessionOver`, `OtherCodec`.

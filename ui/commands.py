@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ui.page import Page
 
 MINUTE: Final = 60.0  # s
-PER_MINUTE: Final = 1_200  # an arrow key that is held down asks thirty times a second
+PER_MINUTE: Final = 2_400  # an arrow key that is held down for a minute asks 1,800 times
 WAITING: Final = 64  # more than a browser of ours would leave unanswered
 LONGEST: Final = 4_096  # characters of a command; the longest have a session's id and a key in them
 

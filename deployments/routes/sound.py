@@ -24,7 +24,7 @@ BLOCK: Final = 2**18  # bytes
 # Serve's proxy takes what it is given at once, and sends it on whatever becomes of it.
 PACE: Final = 8 * 2**20  # bytes a second
 MOST_AT_ONCE: Final = 8  # downloads from a replica: each takes of its line, and of the blob store's
-MOST_EACH: Final = 2  # of them to one address
+MOST_EACH: Final = 4  # of them to one address, behind which there may be several people
 BUSY: Final = "As much sound as may go to this address at once is on its way: {most} downloads."
 BUSY_HERE: Final = "As much sound as may leave this server at once is on its way."
 AGAIN_SECONDS: Final = 10.0
@@ -34,7 +34,7 @@ router = APIRouter(prefix="/v1/recordings", tags=["recordings"], responses=acces
 
 
 async def _place(context: TheContext, address: TheAddress) -> AsyncIterator[None]:
-    """A place until all is sent, or its receiver has gone. Raises `Limited`."""
+    """A place until the proxy has all of it, or its receiver has gone. Raises `Limited`."""
     try:
         with context.sending.place(from_address(address), MOST_AT_ONCE, MOST_EACH):
             yield

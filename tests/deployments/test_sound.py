@@ -77,7 +77,7 @@ async def test_only_so_much_sound_is_on_its_way_at_once(kept: tuple[FastAPI, dic
         refused = await here.get(path, headers=key)
         assert (refused.status_code, refused.headers["Retry-After"]) == (429, "10")
         assert refused.json()["detail"] == (
-            "As much sound as may go to this address at once is on its way: 2 downloads. Try again in 10 s."
+            "As much sound as may go to this address at once is on its way: 4 downloads. Try again in 10 s."
         )
         assert (await elsewhere.get(path, headers=key)).status_code == 200, "nobody else is kept out"
         under_way += [download(api, recording, address, slowly) for address in crowd[MOST_EACH:]]

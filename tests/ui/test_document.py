@@ -15,6 +15,7 @@ from redis.exceptions import RedisError
 
 from pipeline.events import SpeakerNamed, SpeakersMerged, WordsHeard
 from pipeline.keys import digest
+from pipeline.owners import Owners
 from pipeline.session import NewSession, Role, SessionRequest
 from pipeline.timeline import Word
 from tests.service import running_redis
@@ -215,6 +216,21 @@ async def test_with_a_new_recorder_key_the_old_one_shows_nothing_any_more(page: 
     viewer._leave(None)
     await page.ask(n=2, ask="open", session=session.id, key=key)
     assert page.session_state()["role"] == "recorder"
+
+
+async def test_an_upload_is_shown_to_whoever_has_its_owners_newest_key(page: Asked, session: NewSession) -> None:
+    """The newest was shown nothing, and a page that had been opened with the first might erase."""
+    store, old = page.hub.store, Asked(page.hub)
+    await old.ask(n=1, ask="open", session=session.id, key=session.recorder_key)
+    key = await Owners(page.hub._redis, 60).renew(session.recorder_key)
+    assert await old.ask(n=2, ask="erase") == "trouble"
+    assert "has been replaced" in str(old.answers[-1]["message"])
+    old._leave(None)
+    await page.ask(n=1, ask="open", session=session.id, key=key)
+    await store.publish(session.id, 1, [event for hop in hops(20) for event in hop])
+    await drawn(page, lambda: page.feed is not None and bool(page.feed.timeline.speakers))
+    assert (page.session_state()["state"], page.session_state()["role"]) == ("live", "recorder")
+    assert await page.ask(n=2, ask="erase") == "erased"
 
 
 @pytest.mark.parametrize("asked", ["erase", "download"])

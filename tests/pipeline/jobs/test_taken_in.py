@@ -134,7 +134,9 @@ async def test_of_those_who_replace_a_key_at_once_one_does(jobs: JobStore) -> No
     assert sum(isinstance(one, WrongKey) for one in told) == 7
 
 
-async def test_a_replaced_key_opens_nothing_again_as_long_as_anything_is_there(jobs: JobStore, redis: Any) -> None:
+async def test_a_replaced_key_opens_nothing_again_as_long_as_anything_is_there(
+    jobs: JobStore, sessions: SessionStore, redis: Any
+) -> None:
     """Without knowing that it was replaced, its recordings would take it for theirs."""
     await create(jobs, key="leaked")
     renewed = await jobs.renew_owner_key("leaked")
@@ -156,6 +158,10 @@ async def test_a_replaced_key_opens_nothing_again_as_long_as_anything_is_there(j
     assert await prolonged()
     await settled(jobs, ONE, State.FAILED, retryable=1)
     await jobs.retry(ONE)
+    assert await prolonged()
+    await settled(jobs, TWO, State.DONE)
+    await publish(jobs, TWO)
+    assert await sessions.role(TWO, renewed) is Role.RECORDER, "who corrects it has its session live longer"
     assert await prolonged()
 
 
