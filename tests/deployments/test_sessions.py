@@ -158,7 +158,7 @@ async def test_what_was_erased_in_redis_alone_is_forgotten_though_nobody_says_so
         await talk.say(2, actor)
     looked = Mock(side_effect=RedisError)
     with monkeypatch.context() as away:
-        away.setattr(actor._store, "viewer", looked)
+        away.setattr(actor._store, "keys", looked)
         async with asyncio.timeout(10):
             while looked.call_count < 4:
                 await asyncio.sleep(0.02)
