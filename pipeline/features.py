@@ -67,7 +67,7 @@ def mel_decibels(spectrogram: Spectrogram) -> Array:
     power = spectrogram.power @ _MEL
     frames = len(power) // STRIDE
     power = power[: frames * STRIDE].reshape(frames, STRIDE, MEL_BANDS).mean(axis=1)
-    return np.asarray(10 * np.log10(power + functionals.SMALL), np.float32)
+    return functionals.decibels_of(power)
 
 
 def level_free(decibels: Array) -> Array:
