@@ -3,10 +3,11 @@
 Hearing two hops at once costs less than hearing one after the other, for their emotion is read once and every step on
 the way is taken once. What is told then comes every second in place of twice a second; nothing of it is lost. Where
 even that is not enough, three are heard together; of four the first would be old before it was heard at all. Nobody
-comes in besides meanwhile, until hearing has been in time for a while: what is saved is kept for those who are here.
-Three are a reserve for a machine's slower moments: where newcomers took it, those moments would have nothing left.
+comes in besides meanwhile: what is saved is kept for those who are here, for a machine's slower moments.
 
-What is heard together takes longer, so its delay tells little of whether fewer would do: there the processors do.
+What is heard together takes longer, so its delay tells little of whether fewer would do: there the processors do. They
+also tell how many more there is room for while nobody is late yet, by what those who are here take of them. A fifth is
+not given away: whoever came last would make everybody late, and so would who comes then, were it only to be refused.
 
 A session actor decides it for all of its sessions. It takes effect with the frames that the ingress journals from then
 on: what the journal says is what is heard, now and in a replay.
@@ -15,6 +16,7 @@ on: what the journal says is what is heard, now and in a replay.
 from __future__ import annotations
 
 import time
+from collections import deque
 from dataclasses import dataclass
 from math import inf
 from pathlib import Path
@@ -28,10 +30,12 @@ MOST: Final = 3  # hops
 SETTLING: Final = 2 * LATELY  # s until a change can be seen: what was journalled before is heard as it was meant to be
 CALM, MOST_CALM = 30.0, 120.0  # s without strain after which one fewer is heard together; twice that if it was too soon
 ROOM: Final = 0.5  # of the lag that is too much, below which there may be room for more
-SURE: Final = 15.0  # s for which it must have been below that, where hops are heard together, before anybody comes in
-BUSY: Final = 0.75  # of all processors, from which on newcomers come in a few at a time
+FEW: Final = 8  # who talk: where they are no more, others come however busy the processors are, if nobody is late
+FULL: Final = 0.8  # of all processors, that are given away
 SPARE: Final = 0.65  # of them, up to which there may be enough left for hearing one fewer together
 SAMPLE: Final = 2.0  # s over which that is taken
+SAMPLES: Final = 5  # by the busiest of which it is told how many more there is room for: chance would let in too many
+IN_EARNEST: Final = ("user", "system", "irq", "softirq", "steal")  # not `nice`: that gives way to all of these
 CGROUP: Final = Path("/sys/fs/cgroup")
 
 
@@ -39,13 +43,14 @@ CGROUP: Final = Path("/sys/fs/cgroup")
 class Pace:
     """What a session actor can do at the moment.
 
-    `hops`: how many are to be heard together; `full`: whether there is room for nobody else; `nearly_full`: whether
-    there is for a few at most; `talking`: how many talk.
+    `hops`: how many are to be heard together; `full`: whether nobody should come besides; `nearly_full`: whether a few
+    should at most; `room`: for how many the processors have room, as far as is known; `talking`: how many talk.
     """
 
     hops: int = 1
     full: bool = False
     nearly_full: bool = False
+    room: float = inf
     talking: int = 0
 
 
@@ -84,30 +89,30 @@ class Cadence:
         """How many are to be heard together now: 1 where nobody has talked lately."""
         return 1 if time.monotonic() - self._heard_at > LATELY else self._hops
 
-    @property
-    def pace(self) -> Pace:
-        """As it is now. Where nobody has talked lately, there is room."""
+    def pace(self, talking: int) -> Pace:
+        """As it is now that so many talk. Where nobody has lately, there is room."""
         now = time.monotonic()
         if now - self._heard_at > LATELY:
-            return Pace()
-        if self._lag.seconds > self._max_lag:
-            return Pace(self._hops, full=True, nearly_full=True)
-        unknown = now - self._changed_at < LATELY  # whether there is room since the last change
-        hardly_any = now - self._late_at < SURE  # for those who are here must be heard at the machine's slower moments
-        nearly_full = now - self._late_at < CALM or self._processors.busy > BUSY
-        full = self._hops == MOST or (self._hops > 1 and (unknown or hardly_any))
-        return Pace(self._hops, full, nearly_full)
+            return Pace(talking=talking)
+        late = self._lag.seconds > self._max_lag
+        room = self._processors.room(talking)
+        room = room if talking > FEW else inf
+        full = late or self._hops > 1 or room < 1
+        return Pace(self._hops, full, full or now - self._late_at < CALM, room, talking)
 
 
 class Processors:
     """How busy the processors are: what tells that a machine is nearly full before anything is late.
 
-    Those of the machine, or those that this container may use, where it may not use all (cgroup v2).
+    Those of the machine; or those that this container may use, where it may not use all (cgroup v2).
     """
 
     def __init__(self) -> None:
-        self._busy = self._used = 0.0
+        self._samples: deque[float] = deque([0.0], maxlen=SAMPLES)
+        self._used = 0.0
         self._taken_at = -inf
+        self._in_earnest = False  # whether what gives way to all else, as recordings do, is left out
+        self._talking = self._talked = self._among = 0  # now; when the sample began that is being taken; the last one
 
     @property
     def busy(self) -> float:
@@ -116,19 +121,43 @@ class Processors:
         passed = now - self._taken_at
         if passed >= SAMPLE:
             if limited := _limited():
-                before, (quota, self._used) = self._used, limited
-                self._busy = (self._used - before) / (passed * quota)  # 0 the first time, for much has passed since
+                before, (quota, self._used, self._in_earnest) = self._used, limited
+                busy = (self._used - before) / (passed * quota)  # 0 the first time, for much has passed since
             else:
-                self._busy = psutil.cpu_percent() / 100
+                busy, self._in_earnest = _busy(), True
+            self._samples.append(busy)
             self._taken_at = now
-        return self._busy
+            self._among, self._talked = self._talked, self._talking
+        return self._samples[-1]
+
+    def room(self, talking: int) -> float:
+        """For how many more there is room now that so many talk; infinity where nobody knows.
+
+        Each takes as much as those who do. What those take who have just come is not to be seen yet.
+        """
+        self._talking = talking
+        busy = self.busy
+        if not (busy and self._in_earnest):
+            return inf
+        carried = FULL * self._among / busy if self._among else inf
+        return min(talking * (FULL / max(self._samples) - 1), carried - talking)
 
 
-def _limited() -> tuple[float, float] | None:
-    """How many processors this container may use, and for how many seconds it has; None where nothing limits it."""
+def _busy() -> float:
+    """The share of the machine's processors that was busy since this was asked last; 0 the first time."""
+    percent = psutil.cpu_times_percent()
+    return float(sum(getattr(percent, name, 0.0) for name in IN_EARNEST) / 100)  # not all systems tell all of them
+
+
+def _limited() -> tuple[float, float, bool] | None:
+    """How many processors this container may use, for how many seconds it has, and whether those are in earnest.
+
+    It is told what gave way to all else since Linux 6.13. None where nothing limits it.
+    """
     try:
         most, period = (CGROUP / "cpu.max").read_text().split()
         told = dict(line.split() for line in (CGROUP / "cpu.stat").read_text().splitlines())
-        return int(most) / int(period), int(told["usage_usec"]) / 1e6
+        used = int(told["usage_usec"]) - int(told.get("nice_usec", 0))
+        return int(most) / int(period), used / 1e6, "nice_usec" in told
     except (OSError, ValueError, KeyError):  # there is no such file, or it says "max"
         return None

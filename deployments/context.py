@@ -19,7 +19,9 @@ from pipeline.store import SessionStore
 from pipeline.timeline import Timeline
 
 TIMELINES: Final = 4  # that a replica makes at once: each of them lies in its memory meanwhile
-FULL: Final = "All places are taken, hearing is late, or the store is nearly full; try again in half a minute."
+FULL: Final = (
+    "All places are taken, hearing is late or soon would be, or the store is nearly full; try again in half a minute."
+)
 
 
 @dataclass

@@ -1,8 +1,9 @@
 """A replica's door: how fast newcomers come in, so that what they cost is seen before the next ones do.
 
-How late hearing is tells that a machine is full, but only some seconds after it was filled. So a few may come at once,
-and then as many as a quarter of those who are there; a few at a time where the machine is nearly full. The others wait
-their turn, which takes seconds, in the order in which they came.
+How late hearing is tells that a machine is full, but only some seconds after it was filled, and its processors tell of
+nobody who has just come. So a few may come at once, and then as many as a quarter of those who are there, but only half
+of those for whom there seems to be room; and a few at a time where hearing was late. The others wait their turn, which
+takes seconds, in the order in which they came.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from deployments.lag import LATELY
 
 AT_EASE: Final = 8, 1 / 4  # newcomers within LATELY, at least; and as a share of those who are there
 NEARLY_FULL: Final = 2, 1 / 16
+OF_ROOM: Final = 1 / 2  # at most, of what seems to be left
 PATIENCE: Final = 8.0  # s at the door; recorders give a line ten to be welcomed
 LOOK: Final = 0.1  # s between two looks at whether there is room
 
@@ -39,6 +41,11 @@ class Inside(Protocol):
     @property
     def nearly_full(self) -> bool:
         """There may be room for a few."""
+        ...
+
+    @property
+    def room(self) -> float:
+        """For how many there seems to be."""
         ...
 
 
@@ -72,4 +79,4 @@ class Door:
         if inside.full:
             return False
         least, share = NEARLY_FULL if inside.people >= AT_EASE[0] and inside.nearly_full else AT_EASE
-        return len(self._came) < max(least, share * inside.people)
+        return len(self._came) < min(max(least, share * inside.people), OF_ROOM * inside.room)

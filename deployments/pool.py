@@ -103,6 +103,11 @@ class SessionPool:
         return any(self._pace(name).nearly_full for name in self._actors)
 
     @property
+    def room(self) -> float:
+        """For how many more the actors' processors have room, by the fullest of them: sessions are spread evenly."""
+        return len(self._actors) * min(self._pace(name).room for name in self._actors)
+
+    @property
     def people(self) -> int:
         """How many are there, as far as is known: who records here, and who talks, wherever that comes in."""
         return max(self.recorders, sum(self._pace(name).talking for name in self._actors))

@@ -46,7 +46,7 @@ SERVE_AWAY: Final = "Serve's controller does not answer, so this is not known; w
 BLOBS_AWAY: Final = "The blob store cannot be used, so nothing can be uploaded; the log says why."
 QUEUE_AWAY: Final = "How many recordings wait is not known."
 QUEUE_FULL: Final = "TONETRACK_MAX_QUEUED recordings wait; more are asked to come later."
-FULL: Final = "All TONETRACK_MAX_SESSIONS places are taken, or hearing is late; who comes now is asked to wait."
+FULL: Final = "All TONETRACK_MAX_SESSIONS places are taken, or hearing is late or soon would be."
 
 Say = Callable[[str], str]
 

@@ -13,7 +13,6 @@ import logging
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import replace
 from functools import partial
 from math import inf
 from operator import attrgetter
@@ -77,7 +76,7 @@ class SessionActor:
         Returns how many things wait to be done before each of them is heard, and what this actor can do.
         """
         waiting = [self._take_in(session, frame) for session, frame in said]
-        return waiting, replace(self._cadence.pace, talking=self._crowd())
+        return waiting, self._cadence.pace(self._crowd())
 
     def _take_in(self, session: str, frame: Frame) -> int:
         live = self._of(session)

@@ -67,7 +67,7 @@ class Settings(BaseSettings):
         0.5,
         gt=0,
         description="seconds by which hearing may be late, for half of all, before a few hops are heard together;"
-        " newcomers are asked to wait then, until two hops are enough and it has been half of that for 15 s",
+        " newcomers are asked to wait then, and where more than 8 talk and four fifths of the processors are busy",
     )
     max_waiting: int = Field(256, ge=1, description="connections per ingress replica that have not said hello yet")
     max_frame_bytes: int = Field(

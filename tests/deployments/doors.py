@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import inf
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -32,7 +33,7 @@ async def nothing() -> None:
 
 def at_ease(**methods: Any) -> Any:
     """Session actors that have all the room there is, and what else a test asks of them."""
-    return SimpleNamespace(full=False, nearly_full=False, recorders=0, people=0, look=nothing, **methods)
+    return SimpleNamespace(full=False, nearly_full=False, room=inf, recorders=0, people=0, look=nothing, **methods)
 
 
 def application(url: str, folder: Path, **settings: Any) -> FastAPI:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from math import inf
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import httpx
@@ -11,7 +13,7 @@ import numpy as np
 import pytest
 
 from deployments import cadence, lag
-from deployments.cadence import CALM, MOST_CALM, SAMPLE, SETTLING, SURE, Cadence, Pace
+from deployments.cadence import CALM, FEW, MOST_CALM, SAMPLE, SAMPLES, SETTLING, Cadence, Pace
 from deployments.client import open_session
 from deployments.context import Context
 from deployments.lag import LATELY
@@ -25,6 +27,7 @@ from tests.deployments.actors import Actors, begin, folded, of
 from tests.service import record, running_service
 
 TOO_MUCH = 0.5  # s
+TALKING = 10
 
 
 class Clock:
@@ -44,10 +47,11 @@ class Processors:
     """How much of them is used, in percent, as the test says."""
 
     def __init__(self) -> None:
-        self.used = 20.0
+        self.used, self.gives_way = 20.0, 0.0
 
-    def cpu_percent(self) -> float:
-        return self.used
+    def cpu_times_percent(self) -> SimpleNamespace:
+        idle = 100 - self.used - self.gives_way
+        return SimpleNamespace(user=self.used - 5, system=4.0, irq=0.0, softirq=1.0, nice=self.gives_way, idle=idle)
 
 
 @pytest.fixture(autouse=True)
@@ -70,21 +74,19 @@ def after(clock: Clock, told: Cadence, late: float, seconds: float) -> tuple[int
     """The pace, once ten people who talk have been heard so late for so long."""
     until = clock.now + seconds
     while clock.now < until:
-        together = told.pace.hops
+        together = told.pace(TALKING).hops
         step = min(together * HOP_SECONDS, until - clock.now)
         clock.now += step
         for _ in range(10):
             told.note(clock.now - late, together if step > HOP_SECONDS else 1)
-    return told.pace.hops, told.pace.full
+    return told.pace(TALKING).hops, told.pace(TALKING).full
 
 
 def test_more_is_heard_together_while_hearing_is_late_and_then_nobody_is_let_in(clock: Clock) -> None:
     told = Cadence(TOO_MUCH)
     assert after(clock, told, 0.4, 60) == (1, False)
     assert after(clock, told, 0.6, LATELY) == (2, True)
-    assert after(clock, told, 0.1, SURE) == (2, True), "whether there is room now is not known yet"
-    assert after(clock, told, 0.1, LATELY) == (2, False), "there is"
-    assert after(clock, told, 0.3, LATELY) == (2, True), "there is hardly any more"
+    assert after(clock, told, 0.1, LATELY) == (2, True), "what is saved is kept for those who are here"
     assert after(clock, told, 0.6, LATELY) == (3, True)
     assert after(clock, told, 9.0, 20) == (3, True), "and no more together than that"
 
@@ -100,8 +102,7 @@ def test_once_there_is_room_for_long_all_is_as_before(clock: Clock) -> None:
     told = Cadence(TOO_MUCH)
     after(clock, told, 0.6, 2 * SETTLING)
     assert after(clock, told, 0.1, CALM) == (3, True)
-    assert after(clock, told, 0.1, 4) == (2, True)
-    assert after(clock, told, 0.1, LATELY) == (2, False)
+    assert after(clock, told, 0.1, LATELY) == (2, True)
     assert after(clock, told, 0.1, CALM) == (1, False)
 
 
@@ -121,7 +122,7 @@ def test_where_the_machine_has_spare_processors_fewer_are_heard_together_however
 def takes(clock: Clock, told: Cadence, late: float, hops: int) -> float:
     """The seconds for which people are heard so late until so many hops are heard together."""
     began = clock.now
-    while told.pace.hops != hops:
+    while told.pace(TALKING).hops != hops:
         assert clock.now < began + 2 * MOST_CALM
         after(clock, told, late, HOP_SECONDS)
     return clock.now - began
@@ -139,23 +140,10 @@ def test_what_was_tried_too_soon_is_tried_again_after_twice_as_long(clock: Clock
     assert takes(clock, told, 0.4, 1) == pytest.approx(CALM, abs=LATELY)
 
 
-def test_once_most_have_left_others_may_come_though_hops_are_still_heard_together(clock: Clock) -> None:
-    told = Cadence(TOO_MUCH)
-    after(clock, told, 0.6, LATELY)
-    assert after(clock, told, 0.1, SURE) == (2, True)
-    assert after(clock, told, 0.1, LATELY) == (2, False)
-
-
-def test_what_the_most_hops_together_save_is_kept_for_slower_moments(clock: Clock) -> None:
-    """Newcomers used to take it, and whatever came next made everybody late."""
-    told = Cadence(TOO_MUCH)
-    after(clock, told, 0.6, 2 * SETTLING)
-    assert after(clock, told, 0.1, CALM - 1) == (3, True)
-
-
 def test_a_container_has_the_processors_that_it_may_use(clock: Clock, tmp_path: Path) -> None:
-    def used(seconds: float) -> None:
-        (tmp_path / "cpu.stat").write_text(f"usage_usec {seconds * 1e6:.0f}\nuser_usec 1\n")
+    def used(seconds: float, gives_way: float | None = None) -> None:
+        told = f"usage_usec {seconds * 1e6:.0f}\nuser_usec 1\n"
+        (tmp_path / "cpu.stat").write_text(told if gives_way is None else f"{told}nice_usec {gives_way * 1e6:.0f}\n")
 
     told = cadence.Processors()
     assert told.busy == 0.2, "the machine's, where nothing limits it"
@@ -171,40 +159,64 @@ def test_a_container_has_the_processors_that_it_may_use(clock: Clock, tmp_path: 
     assert told.busy == 0.0
     clock.now += SAMPLE
     assert told.busy == pytest.approx(8 / (1.5 * SAMPLE * 4))
+    assert told.room(10) == inf, "recordings may be all of it"
+    used(712, gives_way=2)
+    clock.now += SAMPLE
+    told.busy  # noqa: B018
+    used(720, gives_way=6)
+    clock.now += SAMPLE
+    assert told.busy == pytest.approx((8 - 4) / (SAMPLE * 4))
+    assert told.room(10) == pytest.approx(2), "two thirds of them were busy a while ago"
 
 
 def test_where_nobody_talks_any_more_there_is_room(clock: Clock) -> None:
     told = Cadence(TOO_MUCH)
     assert after(clock, told, 0.6, 2 * SETTLING) == (3, True)
     clock.now += LATELY + 1
-    assert told.pace == Pace()
+    assert told.pace(TALKING) == Pace(talking=TALKING)
     assert after(clock, told, 0.1, HOP_SECONDS) == (1, False)
 
 
 def test_whoever_talks_alone_and_is_late_once_does_not_count(clock: Clock) -> None:
     told = Cadence(TOO_MUCH)
     told.note(clock.now - 3, 1)
-    assert told.pace == Pace()
+    assert told.pace(1) == Pace(talking=1)
 
 
-def test_newcomers_come_in_a_few_at_a_time_where_hearing_was_late_or_the_machine_is_busy(
-    clock: Clock, processors: Processors
-) -> None:
+def test_newcomers_come_in_a_few_at_a_time_where_hearing_was_late(clock: Clock) -> None:
     told = Cadence(TOO_MUCH)
     after(clock, told, 0.1, LATELY)
-    assert not told.pace.nearly_full
+    assert not told.pace(TALKING).nearly_full
+    after(clock, told, 0.4, LATELY)
+    assert told.pace(FEW) == Pace(1, full=False, nearly_full=True, talking=FEW)
+    after(clock, told, 0.1, CALM)
+    assert told.pace(TALKING).nearly_full
+    after(clock, told, 0.1, LATELY)
+    assert not told.pace(TALKING).nearly_full
+
+
+def test_processors_tell_for_how_many_there_is_room_though_nobody_is_late(clock: Clock, processors: Processors) -> None:
+    told = Cadence(TOO_MUCH)
+    for used, room in ((40.0, TALKING), (64.0, TALKING / 4), (78.0, TALKING / 39), (90.0, -TALKING / 9)):
+        processors.used = used
+        after(clock, told, 0.1, SAMPLE)
+        assert told.pace(TALKING).room == pytest.approx(room), "each takes as much as those who are there"
+        processors.used = used - 5
+        after(clock, told, 0.1, SAMPLE * (SAMPLES - 1))
+        assert told.pace(TALKING).room == pytest.approx(room), "at the busiest moment"
+        assert told.pace(TALKING).full == (room < 1)
+    processors.used = 40.0
+    after(clock, told, 0.1, 2 * SAMPLE * SAMPLES)
+    assert told.pace(TALKING).room == pytest.approx(TALKING)
+    assert told.pace(TALKING + 7).room == pytest.approx(TALKING - 7), (
+        "what seven take who have just come is not seen yet"
+    )
     processors.used = 90.0
     after(clock, told, 0.1, LATELY)
-    assert told.pace == Pace(1, full=False, nearly_full=True)
-    processors.used = 20.0
-    after(clock, told, 0.1, LATELY)
-    assert not told.pace.nearly_full
-    after(clock, told, 0.4, LATELY)
-    assert told.pace == Pace(1, full=False, nearly_full=True)
-    after(clock, told, 0.1, CALM)
-    assert told.pace.nearly_full
-    after(clock, told, 0.1, LATELY)
-    assert not told.pace.nearly_full
+    assert told.pace(FEW) == Pace(talking=FEW), "a few must not wait until a machine has nothing else to do"
+    processors.used, processors.gives_way = 40.0, 60.0
+    after(clock, told, 0.1, 2 * SAMPLE * SAMPLES)
+    assert told.pace(TALKING).room == pytest.approx(TALKING), "recordings give way to those who talk"
 
 
 def heard_until(events: list[Event]) -> np.ndarray:
@@ -262,10 +274,10 @@ async def test_a_replay_hears_together_what_was_heard_together(
 async def test_what_is_heard_again_was_in_time(store: SessionStore, actors: Actors, small_conversation: Any) -> None:
     actor, talk = await actors.start(), await begin(store, small_conversation[0])
     await talk.say(4.5, actor)
-    assert actor._cadence.pace.hops > 1, "its frames say that they arrived at the beginning of time"
+    assert actor._cadence.pace(1).hops > 1, "its frames say that they arrived at the beginning of time"
     again = await actors.start()
     await talk.say(5, again)
-    assert again._cadence.pace == Pace()
+    assert again._cadence.pace(0) == Pace()
 
 
 async def test_an_actor_says_how_many_talk(store: SessionStore, actors: Actors) -> None:

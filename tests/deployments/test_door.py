@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
+from math import inf
 from types import SimpleNamespace
 
 import pytest
@@ -18,6 +19,7 @@ class Inside:
     people: int = 0
     full: bool = False
     nearly_full: bool = False
+    room: float = inf
     looks: int = 0
 
     async def look(self) -> None:
@@ -94,6 +96,18 @@ async def test_where_it_is_nearly_full_a_few_come_at_a_time(queue: Queue) -> Non
     queue.inside.nearly_full = False
     await queue.passes(0)
     assert len(queue.let_in) == 8
+
+
+async def test_of_the_room_that_seems_to_be_left_half_is_given_away_at_a_time(queue: Queue) -> None:
+    queue.inside.people, queue.inside.room = 24, 7.0
+    await queue.come(*people(0, 10))
+    assert len(queue.let_in) == 4
+    queue.inside.room = 1.2
+    await queue.passes(LATELY)
+    assert len(queue.let_in) == 5, "whoever there is room for comes in"
+    queue.inside.room = 400.0
+    await queue.passes(LATELY)
+    assert len(queue.let_in) == 10
 
 
 async def test_a_busy_machine_lets_the_first_few_in_at_once(queue: Queue) -> None:

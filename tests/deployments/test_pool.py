@@ -142,9 +142,9 @@ async def test_what_an_actor_can_do_is_what_it_has_lately_said(fake: FakeRay, mo
     said = Pace(2)
     await now.hear(session, frame)
     assert (now.cadence(session), now.cadence(other), now.full, now.nearly_full) == (2, 1, False, False)
-    said = Pace(4, full=True, nearly_full=True)
+    said = Pace(4, full=True, nearly_full=True, room=3.0)
     await now.hear(session, frame)
-    assert (now.cadence(session), now.cadence(other), now.full, now.nearly_full) == (4, 1, True, True)
+    assert (now.cadence(session), now.cadence(other), now.full, now.nearly_full, now.room) == (4, 1, True, True, 6.0)
     monkeypatch.setattr(pools, "LATELY", 0.0)
     assert (now.cadence(session), now.full) == (1, False), "which was long ago"
 
