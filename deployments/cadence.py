@@ -6,8 +6,8 @@ even that is not enough, three are heard together; of four the first would be ol
 comes in besides meanwhile: what is saved is kept for those who are here, for a machine's slower moments.
 
 What is heard together takes longer, so its delay tells little of whether fewer would do: there the processors do. They
-also tell how many more there is room for while nobody is late yet, by what those who are here take of them. A fifth is
-not given away: whoever came last would make everybody late, and so would who comes then, were it only to be refused.
+also tell how many more there is room for while nobody is late yet, by what those who are here take of them. Not all
+is given away: whoever came last would make everybody late, and so would who comes then, were it only to be refused.
 
 A session actor decides it for all of its sessions. It takes effect with the frames that the ingress journals from then
 on: what the journal says is what is heard, now and in a replay.
@@ -31,8 +31,9 @@ SETTLING: Final = 2 * LATELY  # s until a change can be seen: what was journalle
 CALM, MOST_CALM = 30.0, 120.0  # s without strain after which one fewer is heard together; twice that if it was too soon
 ROOM: Final = 0.5  # of the lag that is too much, below which there may be room for more
 FEW: Final = 8  # who talk: where they are no more, others come however busy the processors are, if nobody is late
-FULL: Final = 0.8  # of all processors, that are given away
-SPARE: Final = 0.72  # of them, up to which there may be enough left for hearing one fewer together, which takes more
+SPARE: Final = (
+    0.72  # of all processors, up to which there may be enough left for hearing one fewer together, which takes more
+)
 SAMPLE: Final = 2.0  # s over which that is taken
 SAMPLES: Final = 5  # by the busiest of which it is told how many more there is room for: chance would let in too many
 IN_EARNEST: Final = ("user", "system", "irq", "softirq", "steal")  # not `nice`: that gives way to all of these
@@ -57,14 +58,14 @@ class Pace:
 class Cadence:
     """Finds the `Pace` by how late those who talk are heard."""
 
-    def __init__(self, max_lag: float) -> None:
-        """`max_lag`: seconds that are too much."""
+    def __init__(self, max_lag: float, max_busy: float) -> None:
+        """`max_lag`: seconds that are too much; `max_busy`: the share of the processors that is given away."""
         self._lag = Lag()
         self._max_lag = max_lag
         self._hops = 1
         self._calm = CALM
         self._heard_at = self._late_at = self._strained_at = self._changed_at = self._eased_at = -inf
-        self._processors = Processors()
+        self._processors = Processors(max_busy)
 
     def note(self, arrived_at: float, together: int) -> None:
         """So many hops were heard together, in no `Haste`, the last of which arrived at a Unix time."""
@@ -107,7 +108,9 @@ class Processors:
     Those of the machine; or those that this container may use, where it may not use all (cgroup v2).
     """
 
-    def __init__(self) -> None:
+    def __init__(self, most: float) -> None:
+        """`most`: the share of them up to which there is room for more; where that is all of them, there always is."""
+        self._most = most
         self._samples: deque[float] = deque([0.0], maxlen=SAMPLES)
         self._used = 0.0
         self._taken_at = -inf
@@ -137,10 +140,10 @@ class Processors:
         """
         self._talking = talking
         busy = self.busy
-        if not (busy and self._in_earnest):
+        if not (busy and self._in_earnest) or self._most >= 1:
             return inf
-        carried = FULL * self._among / busy if self._among else inf
-        return min(talking * (FULL / max(self._samples) - 1), carried - talking)
+        carried = self._most * self._among / busy if self._among else inf
+        return min(talking * (self._most / max(self._samples) - 1), carried - talking)
 
 
 def _busy() -> float:

@@ -67,7 +67,7 @@ class SessionActor:
         self._embed: Gatherer[Any, Any] = Gatherer(recogniser.embed.remote)
         self._head = EmotionHead.load()
         self._second = SecondOpinion(settings)
-        self._cadence = Cadence(settings.max_lag)
+        self._cadence = Cadence(settings.max_lag, settings.max_busy)
         matching.warm_up()
 
     async def hear(self, said: Sequence[tuple[str, Frame]]) -> tuple[list[int], Pace]:

@@ -67,7 +67,13 @@ class Settings(BaseSettings):
         0.5,
         gt=0,
         description="seconds by which hearing may be late, for half of all, before a few hops are heard together;"
-        " newcomers are asked to wait then, and where more than 8 talk and four fifths of the processors are busy",
+        " newcomers are asked to wait meanwhile",
+    )
+    max_busy: float = Field(
+        0.8,
+        gt=0,
+        le=1,
+        description="share of the processors beyond which newcomers are asked to wait where more than 8 talk; 1: never",
     )
     max_waiting: int = Field(256, ge=1, description="connections per ingress replica that have not said hello yet")
     max_frame_bytes: int = Field(

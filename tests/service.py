@@ -123,7 +123,7 @@ def running_service(module: str = "deployments.cli", through: Sequence[str] = ()
     `module`: what is run in place of the command's own; `through`: a command that becomes the one that follows it, such
     as `env`. It takes whatever it is asked for, though the machine that runs the tests be slow.
     """
-    settings = {"max_lag": 1_000} | settings
+    settings = {"max_lag": 1_000, "max_busy": 1} | settings
     port, ui_port = free_port(), free_port()
     environment = {name: value for name, value in os.environ.items() if not name.startswith("TONETRACK_")}
     environment |= {f"TONETRACK_{name.upper()}": str(value) for name, value in settings.items()}

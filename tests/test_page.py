@@ -47,6 +47,7 @@ def small_wav(tmp_path: Path, small_conversation: tuple[Pcm, list[Said]]) -> Pat
     return write_wav(tmp_path / "talkers.wav", small_conversation[0].astype(np.float32) / 32_768)
 
 
+@pytest.mark.slow
 def test_two_recorded_people_appear_while_they_speak(
     service: Service, chromium: str, corpora: Path, tmp_path: Path
 ) -> None:

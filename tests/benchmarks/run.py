@@ -21,6 +21,7 @@ from tests.service import Pcm, Service, free_port, running_service
 # What a machine carries is what is measured: its lag may end it, as shipped, but no fixed number of places.
 AS_SHIPPED = {
     "max_lag": Settings.model_fields["max_lag"].default,
+    "max_busy": Settings.model_fields["max_busy"].default,
     "max_sessions": 512,
     "recorders_per_caller": 512,
     "sessions_per_minute": 4096,

@@ -104,6 +104,7 @@ def test_the_page_needs_no_network_and_believes_nobody() -> None:
     assert "A <script>" not in html
 
 
+@pytest.mark.bench
 def test_a_plain_loop_hears_what_it_is_given(small_conversation: tuple[Pcm, list[Said]]) -> None:
     pcm = small_conversation[0]
     told = plain.apart(plain.live, [pcm[: 16_000 * 8], np.roll(pcm, -16_000 * 8)[: 16_000 * 8]], 4.0)
@@ -118,6 +119,7 @@ def test_what_fails_in_a_process_of_its_own_says_why() -> None:
         plain.apart(dict, "no pairs")
 
 
+@pytest.mark.bench
 def test_the_network_is_timed_wherever_it_runs() -> None:
     told = plain.apart(card.throughput, 0.1, (1, 4))
     assert told["device"] == "one core" or told["gpu"]

@@ -27,6 +27,7 @@ from tests.deployments.actors import Actors, begin, folded, of
 from tests.service import record, running_service
 
 TOO_MUCH = 0.5  # s
+MOST = 0.8
 TALKING = 10
 
 
@@ -83,7 +84,7 @@ def after(clock: Clock, told: Cadence, late: float, seconds: float) -> tuple[int
 
 
 def test_more_is_heard_together_while_hearing_is_late_and_then_nobody_is_let_in(clock: Clock) -> None:
-    told = Cadence(TOO_MUCH)
+    told = Cadence(TOO_MUCH, MOST)
     assert after(clock, told, 0.4, 60) == (1, False)
     assert after(clock, told, 0.6, LATELY) == (2, True)
     assert after(clock, told, 0.1, LATELY) == (2, True), "what is saved is kept for those who are here"
@@ -92,14 +93,14 @@ def test_more_is_heard_together_while_hearing_is_late_and_then_nobody_is_let_in(
 
 
 def test_a_change_is_given_time_to_be_seen(clock: Clock) -> None:
-    told = Cadence(TOO_MUCH)
+    told = Cadence(TOO_MUCH, MOST)
     assert after(clock, told, 0.6, HOP_SECONDS) == (2, True)
     assert after(clock, told, 0.6, SETTLING - 1) == (2, True)
     assert after(clock, told, 0.6, 1.5) == (3, True)
 
 
 def test_once_there_is_room_for_long_all_is_as_before(clock: Clock) -> None:
-    told = Cadence(TOO_MUCH)
+    told = Cadence(TOO_MUCH, MOST)
     after(clock, told, 0.6, 2 * SETTLING)
     assert after(clock, told, 0.1, CALM) == (3, True)
     assert after(clock, told, 0.1, LATELY) == (2, True)
@@ -110,7 +111,7 @@ def test_where_the_machine_has_spare_processors_fewer_are_heard_together_however
     clock: Clock, processors: Processors
 ) -> None:
     """What is heard together is never heard at once: it used to stay so on a machine that was half idle."""
-    told = Cadence(TOO_MUCH)
+    told = Cadence(TOO_MUCH, MOST)
     processors.used = 90.0
     after(clock, told, 0.6, 2 * SETTLING)
     assert after(clock, told, 0.4, 2 * CALM) == (3, True)
@@ -129,7 +130,7 @@ def takes(clock: Clock, told: Cadence, late: float, hops: int) -> float:
 
 
 def test_what_was_tried_too_soon_is_tried_again_after_twice_as_long(clock: Clock) -> None:
-    told = Cadence(TOO_MUCH)
+    told = Cadence(TOO_MUCH, MOST)
     takes(clock, told, 0.6, 2)
     for calm in (CALM, 2 * CALM, 4 * CALM, MOST_CALM, MOST_CALM):
         assert takes(clock, told, 0.4, 1) == pytest.approx(calm, abs=LATELY)
@@ -145,13 +146,13 @@ def test_a_container_has_the_processors_that_it_may_use(clock: Clock, tmp_path: 
         told = f"usage_usec {seconds * 1e6:.0f}\nuser_usec 1\n"
         (tmp_path / "cpu.stat").write_text(told if gives_way is None else f"{told}nice_usec {gives_way * 1e6:.0f}\n")
 
-    told = cadence.Processors()
+    told = cadence.Processors(MOST)
     assert told.busy == 0.2, "the machine's, where nothing limits it"
     (tmp_path / "cpu.max").write_text("max 100000\n")
     clock.now += SAMPLE
     assert told.busy == 0.2
     (tmp_path / "cpu.max").write_text("400000 100000\n")
-    told = cadence.Processors()
+    told = cadence.Processors(MOST)
     used(700)
     assert told.busy == 0.0, "not known yet"
     used(708)
@@ -170,7 +171,7 @@ def test_a_container_has_the_processors_that_it_may_use(clock: Clock, tmp_path: 
 
 
 def test_where_nobody_talks_any_more_there_is_room(clock: Clock) -> None:
-    told = Cadence(TOO_MUCH)
+    told = Cadence(TOO_MUCH, MOST)
     assert after(clock, told, 0.6, 2 * SETTLING) == (3, True)
     clock.now += LATELY + 1
     assert told.pace(TALKING) == Pace(talking=TALKING)
@@ -178,13 +179,13 @@ def test_where_nobody_talks_any_more_there_is_room(clock: Clock) -> None:
 
 
 def test_whoever_talks_alone_and_is_late_once_does_not_count(clock: Clock) -> None:
-    told = Cadence(TOO_MUCH)
+    told = Cadence(TOO_MUCH, MOST)
     told.note(clock.now - 3, 1)
     assert told.pace(1) == Pace(talking=1)
 
 
 def test_newcomers_come_in_a_few_at_a_time_where_hearing_was_late(clock: Clock) -> None:
-    told = Cadence(TOO_MUCH)
+    told = Cadence(TOO_MUCH, MOST)
     after(clock, told, 0.1, LATELY)
     assert not told.pace(TALKING).nearly_full
     after(clock, told, 0.4, LATELY)
@@ -196,7 +197,7 @@ def test_newcomers_come_in_a_few_at_a_time_where_hearing_was_late(clock: Clock) 
 
 
 def test_processors_tell_for_how_many_there_is_room_though_nobody_is_late(clock: Clock, processors: Processors) -> None:
-    told = Cadence(TOO_MUCH)
+    told = Cadence(TOO_MUCH, MOST)
     for used, room in ((40.0, TALKING), (64.0, TALKING / 4), (78.0, TALKING / 39), (90.0, -TALKING / 9)):
         processors.used = used
         after(clock, told, 0.1, SAMPLE)
@@ -214,6 +215,9 @@ def test_processors_tell_for_how_many_there_is_room_though_nobody_is_late(clock:
     processors.used = 90.0
     after(clock, told, 0.1, LATELY)
     assert told.pace(FEW) == Pace(talking=FEW), "a few must not wait until a machine has nothing else to do"
+    all_of_them = Cadence(TOO_MUCH, 1.0)
+    after(clock, all_of_them, 0.1, LATELY)
+    assert all_of_them.pace(TALKING) == Pace(talking=TALKING), "where an operator says so"
     processors.used, processors.gives_way = 40.0, 60.0
     after(clock, told, 0.1, 2 * SAMPLE * SAMPLES)
     assert told.pace(TALKING).room == pytest.approx(TALKING), "recordings give way to those who talk"

@@ -214,6 +214,7 @@ async def test_an_answer_that_cannot_be_taken_in_does_not_stop_a_session(
     assert ear.asked == [(0, 3)]
 
 
+@pytest.mark.slow
 async def test_a_replay_tells_again_what_was_told_and_asks_what_was_not(
     store: SessionStore, google: Google, talk: Spoken
 ) -> None:

@@ -157,6 +157,7 @@ async def test_every_kind_of_file_is_heard_or_refused_in_a_sentence(
     assert not complaints, "\n".join(complaints)
 
 
+@pytest.mark.slow
 async def test_some_files_that_are_hard_to_read_are_heard_or_refused_in_a_sentence(
     service: Service, small_conversation: Any
 ) -> None:

@@ -77,6 +77,7 @@ def test_a_server_that_wants_a_key_after_all_is_given_one(
     assert [request.headers.get("x-api-key") for request in backend.asked] == [None, KEY]
 
 
+@pytest.mark.slow
 def test_who_tries_too_many_links_is_told_to_wait(
     context: BrowserContext, backend: Backend, redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

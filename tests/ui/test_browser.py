@@ -156,6 +156,7 @@ def test_reload_goes_on_in_the_same_session_and_erase_ends_it(
     expect(page.locator("#title")).to_be_empty()
 
 
+@pytest.mark.slow
 def test_what_was_said_before_the_microphone_was_unplugged_is_sent_later(
     context: BrowserContext, backend: Backend, page_url: str
 ) -> None:
@@ -196,6 +197,7 @@ def lose_the_line(page: Page, backend: Backend) -> None:
     wait(page, "d.recorder === 'reconnecting'")
 
 
+@pytest.mark.slow
 def test_a_link_opens_by_itself_once_the_store_is_back(
     context: BrowserContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -212,6 +214,7 @@ def test_a_link_opens_by_itself_once_the_store_is_back(
             expect(page.get_by_role("alert")).to_contain_text("There is no such session", timeout=15_000)
 
 
+@pytest.mark.slow
 def test_page_server_goes_away_and_comes_back_while_recording(
     context: BrowserContext, backend: Backend, redis_url: str
 ) -> None:

@@ -57,6 +57,7 @@ def test_an_address_opens_so_many_pages_a_minute_and_no_other_waits_for_it(redis
         assert asked(url, "127.0.0.2").status_code == 200
 
 
+@pytest.mark.slow
 def test_an_address_has_so_many_pages_open_and_those_go_on(redis_url: str) -> None:
     with served(redis_url, per_minute=100, at_once=1) as url:
         token = generate_jwt_token("mine")

@@ -243,6 +243,7 @@ def test_no_request_has_a_body(page_url: str) -> None:
     assert httpx.request("GET", f"{page_url}/", content=chunks, headers=form).status_code == 400
 
 
+@pytest.mark.slow
 def test_a_page_is_not_hung_up_on_whatever_one_does_to_its_plots(
     context: BrowserContext, backend: Backend, page_url: str
 ) -> None:

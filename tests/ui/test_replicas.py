@@ -58,6 +58,7 @@ def entry(documents: int, sockets: int) -> Iterator[str]:
         thread.join(10)
 
 
+@pytest.mark.slow
 def test_a_document_and_its_socket_may_come_to_different_replicas(
     context: BrowserContext, backend: Backend, redis_url: str
 ) -> None:
