@@ -6,8 +6,8 @@ even that is not enough, three are heard together; of four the first would be ol
 comes in besides meanwhile: what is saved is kept for those who are here, for a machine's slower moments.
 
 What is heard together takes longer, so its delay tells little of whether fewer would do: there the processors do. They
-also tell how many more there is room for while nobody is late yet, by what those who are here take of them. Not all
-is given away: whoever came last would make everybody late, and so would who comes then, were it only to be refused.
+also tell how many more there is room for while nobody is late yet, by what those who are here take of them. Not all is
+given away: whoever came last would make everybody late, and even refusing people costs something.
 
 A session actor decides it for all of its sessions. It takes effect with the frames that the ingress journals from then
 on: what the journal says is what is heard, now and in a replay.
@@ -15,6 +15,7 @@ on: what the journal says is what is heard, now and in a replay.
 
 from __future__ import annotations
 
+import sys
 import time
 from collections import deque
 from dataclasses import dataclass
@@ -30,12 +31,10 @@ MOST: Final = 3  # hops
 SETTLING: Final = 2 * LATELY  # s until a change can be seen: what was journalled before is heard as it was meant to be
 CALM, MOST_CALM = 30.0, 120.0  # s without strain after which one fewer is heard together; twice that if it was too soon
 ROOM: Final = 0.5  # of the lag that is too much, below which there may be room for more
-FEW: Final = 8  # who talk: where they are no more, others come however busy the processors are, if nobody is late
-SPARE: Final = (
-    0.72  # of all processors, up to which there may be enough left for hearing one fewer together, which takes more
-)
+FEW: Final = 8  # who talk: where they are no more, it does not matter how busy the processors are
+SPARE: Final = 0.72  # of all processors, up to which one fewer may be heard together, though that takes more of them
 SAMPLE: Final = 2.0  # s over which that is taken
-SAMPLES: Final = 5  # by the busiest of which it is told how many more there is room for: chance would let in too many
+SAMPLES: Final = 5  # that tell how many more there is room for, by the second busiest: chance would let in too many
 IN_EARNEST: Final = ("user", "system", "irq", "softirq", "steal")  # not `nice`: that gives way to all of these
 CGROUP: Final = Path("/sys/fs/cgroup")
 
@@ -62,6 +61,7 @@ class Cadence:
         """`max_lag`: seconds that are too much; `max_busy`: the share of the processors that is given away."""
         self._lag = Lag()
         self._max_lag = max_lag
+        self._max_busy = max_busy
         self._hops = 1
         self._calm = CALM
         self._heard_at = self._late_at = self._strained_at = self._changed_at = self._eased_at = -inf
@@ -82,8 +82,14 @@ class Cadence:
             too_soon = now - self._eased_at < 2 * CALM
             self._calm = min(2 * self._calm, MOST_CALM) if too_soon else CALM
             self._hops, self._changed_at = self._hops + 1, now
-        elif self._hops > 1 and now - max(self._changed_at, self._strained_at) >= self._calm:
+        elif self._hops > 1 and now - max(self._changed_at, self._strained_at) >= self._patience:
             self._hops, self._changed_at, self._eased_at = self._hops - 1, now, now
+
+    @property
+    def _patience(self) -> float:
+        """Seconds without strain after which one fewer is heard together; it need not be tried where most have left."""
+        most_have_left = 0 < self._hops * self._processors.busy < SPARE
+        return SETTLING if most_have_left else self._calm
 
     @property
     def hops(self) -> int:
@@ -96,10 +102,11 @@ class Cadence:
         if now - self._heard_at > LATELY:
             return Pace(talking=talking)
         late = self._lag.seconds > self._max_lag
-        room = self._processors.room(talking)
-        room = room if talking > FEW else inf
+        many = talking > FEW
+        room = self._processors.room(talking) if many else inf
         full = late or self._hops > 1 or room < 1
-        return Pace(self._hops, full, full or now - self._late_at < CALM, room, talking)
+        nearly_full = full or now - self._late_at < CALM or (many and self._processors.busy > self._max_busy)
+        return Pace(self._hops, full, nearly_full, room, talking)
 
 
 class Processors:
@@ -114,8 +121,8 @@ class Processors:
         self._samples: deque[float] = deque([0.0], maxlen=SAMPLES)
         self._used = 0.0
         self._taken_at = -inf
-        self._in_earnest = False  # whether what gives way to all else, as recordings do, is left out
-        self._talking = self._talked = self._among = 0  # now; when the sample began that is being taken; the last one
+        self._in_earnest = False  # whether the last sample leaves out what gives way to all else, as recordings do
+        self._talking_now = self._talking_since = self._talking_before = 0  # since, before: as two samples began
 
     @property
     def busy(self) -> float:
@@ -127,23 +134,27 @@ class Processors:
                 before, (quota, self._used, self._in_earnest) = self._used, limited
                 busy = (self._used - before) / (passed * quota)  # 0 the first time, for much has passed since
             else:
-                busy, self._in_earnest = _busy(), True
-            self._samples.append(busy)
+                busy, self._in_earnest = _busy(), sys.platform == "linux"  # see `aside`
+            if passed > 2 * SAMPLE:  # nobody asked for a while: what was before it tells nothing any more
+                self._samples.clear()
+                self._talking_since = 0
+            self._samples.append(max(0.0, busy))  # a container's two counts need not be of the same moment
             self._taken_at = now
-            self._among, self._talked = self._talked, self._talking
+            self._talking_before, self._talking_since = self._talking_since, self._talking_now
         return self._samples[-1]
 
     def room(self, talking: int) -> float:
         """For how many more there is room now that so many talk; infinity where nobody knows.
 
-        Each takes as much as those who do. What those take who have just come is not to be seen yet.
+        Each is reckoned to take as much as those who do, with whatever else the machine does. What those take who have
+        just come is not to be seen yet.
         """
-        self._talking = talking
-        busy = self.busy
-        if not (busy and self._in_earnest) or self._most >= 1:
+        self._talking_now = talking
+        latest, second = self.busy, sorted(self._samples)[-2:][0]
+        if not (latest and second and self._in_earnest) or self._most >= 1:
             return inf
-        carried = self._most * self._among / busy if self._among else inf
-        return min(talking * (self._most / max(self._samples) - 1), carried - talking)
+        carried = self._most * self._talking_before / latest if self._talking_before else inf
+        return min(talking * (self._most / second - 1), carried - talking)
 
 
 def _busy() -> float:

@@ -73,7 +73,8 @@ class Settings(BaseSettings):
         0.8,
         gt=0,
         le=1,
-        description="share of the processors beyond which newcomers are asked to wait where more than 8 talk; 1: never",
+        description="share of the processors beyond which newcomers are asked to wait, where more than 8 talk with a"
+        " session actor; 1: never",
     )
     max_waiting: int = Field(256, ge=1, description="connections per ingress replica that have not said hello yet")
     max_frame_bytes: int = Field(

@@ -37,9 +37,7 @@ LONGEST_STEP: Final = 4.0  # semitones from frame to frame; a longer one is an o
 COSINES: Final = 8  # that draw the contour of pitch and of loudness
 RHYTHM: Final = ((0.5, 1.5), (1.5, 3), (3, 5), (5, 8), (8, 14), (14, 25))  # Hz, of the loudness: phrases to roughness
 SMALL: Final = 1e-9
-DECIBELS: Final = np.float32(
-    10 / np.log(10)
-)  # in a neper of power: NumPy's natural logarithm takes a third of the time
+DECIBELS: Final = np.float32(10 / np.log(10))  # in a neper: NumPy's natural logarithm takes a third of the time
 VERSION: Final = 1  # raised whenever a functional comes to mean something else
 COUNT: Final = 516  # functionals
 

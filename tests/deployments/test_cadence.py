@@ -99,8 +99,9 @@ def test_a_change_is_given_time_to_be_seen(clock: Clock) -> None:
     assert after(clock, told, 0.6, 1.5) == (3, True)
 
 
-def test_once_there_is_room_for_long_all_is_as_before(clock: Clock) -> None:
+def test_once_there_is_room_for_long_all_is_as_before(clock: Clock, processors: Processors) -> None:
     told = Cadence(TOO_MUCH, MOST)
+    processors.used = 70.0
     after(clock, told, 0.6, 2 * SETTLING)
     assert after(clock, told, 0.1, CALM) == (3, True)
     assert after(clock, told, 0.1, LATELY) == (2, True)
@@ -129,8 +130,20 @@ def takes(clock: Clock, told: Cadence, late: float, hops: int) -> float:
     return clock.now - began
 
 
-def test_what_was_tried_too_soon_is_tried_again_after_twice_as_long(clock: Clock) -> None:
+def test_once_most_have_left_others_may_come_soon(clock: Clock, processors: Processors) -> None:
     told = Cadence(TOO_MUCH, MOST)
+    processors.used = 70.0
+    for _ in range(2):  # what was tried too soon would be tried again after a minute
+        takes(clock, told, 0.6, 3)
+        takes(clock, told, 0.4, 2)
+    processors.used = 10.0
+    assert takes(clock, told, 0.1, 1) <= SETTLING + LATELY
+    assert not told.pace(2).full
+
+
+def test_what_was_tried_too_soon_is_tried_again_after_twice_as_long(clock: Clock, processors: Processors) -> None:
+    told = Cadence(TOO_MUCH, MOST)
+    processors.used = 70.0
     takes(clock, told, 0.6, 2)
     for calm in (CALM, 2 * CALM, 4 * CALM, MOST_CALM, MOST_CALM):
         assert takes(clock, told, 0.4, 1) == pytest.approx(calm, abs=LATELY)
@@ -167,7 +180,11 @@ def test_a_container_has_the_processors_that_it_may_use(clock: Clock, tmp_path: 
     used(720, gives_way=6)
     clock.now += SAMPLE
     assert told.busy == pytest.approx((8 - 4) / (SAMPLE * 4))
-    assert told.room(10) == pytest.approx(2), "two thirds of them were busy a while ago"
+    assert told.room(10) == pytest.approx(10 * (MOST / 0.5 - 1))
+    used(720, gives_way=7)
+    clock.now += SAMPLE
+    assert told.busy == 0.0, "the two counts need not be of the same moment"
+    assert told.room(10) == inf
 
 
 def test_where_nobody_talks_any_more_there_is_room(clock: Clock) -> None:
@@ -200,11 +217,11 @@ def test_processors_tell_for_how_many_there_is_room_though_nobody_is_late(clock:
     told = Cadence(TOO_MUCH, MOST)
     for used, room in ((40.0, TALKING), (64.0, TALKING / 4), (78.0, TALKING / 39), (90.0, -TALKING / 9)):
         processors.used = used
-        after(clock, told, 0.1, SAMPLE)
+        after(clock, told, 0.1, 2 * SAMPLE)
         assert told.pace(TALKING).room == pytest.approx(room), "each takes as much as those who are there"
         processors.used = used - 5
-        after(clock, told, 0.1, SAMPLE * (SAMPLES - 1))
-        assert told.pace(TALKING).room == pytest.approx(room), "at the busiest moment"
+        after(clock, told, 0.1, SAMPLE * (SAMPLES - 2))
+        assert told.pace(TALKING).room == pytest.approx(room), "at its busier moments"
         assert told.pace(TALKING).full == (room < 1)
     processors.used = 40.0
     after(clock, told, 0.1, 2 * SAMPLE * SAMPLES)
@@ -215,6 +232,10 @@ def test_processors_tell_for_how_many_there_is_room_though_nobody_is_late(clock:
     processors.used = 90.0
     after(clock, told, 0.1, LATELY)
     assert told.pace(FEW) == Pace(talking=FEW), "a few must not wait until a machine has nothing else to do"
+    clock.now += 60
+    processors.used = 40.0
+    assert after(clock, told, 0.1, SAMPLE) == (1, False), "of a minute ago nothing is known any more"
+    processors.used = 90.0
     all_of_them = Cadence(TOO_MUCH, 1.0)
     after(clock, all_of_them, 0.1, LATELY)
     assert all_of_them.pace(TALKING) == Pace(talking=TALKING), "where an operator says so"
