@@ -80,7 +80,9 @@ def test_two_recorded_people_appear_while_they_speak(
         assert not troubles
 
 
-@pytest.mark.parametrize("low_bandwidth", [False, True], ids=["pcm16", "webm"])
+@pytest.mark.parametrize(
+    "low_bandwidth", [pytest.param(False, id="pcm16"), pytest.param(True, id="webm", marks=pytest.mark.slow)]
+)
 def test_two_talkers_appear_and_the_line_heals(
     service: Service, chromium: str, small_wav: Path, low_bandwidth: bool
 ) -> None:

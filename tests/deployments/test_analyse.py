@@ -72,6 +72,7 @@ def test_every_format_is_written_and_a_bad_file_stops_no_other(heard: tuple[Path
     assert "Uploaded" not in page
 
 
+@pytest.mark.slow
 def test_what_is_there_is_skipped_unless_forced(heard: tuple[Path, str], wav: Path) -> None:
     written = heard[0] / "talk.json"
     text = written.read_text()

@@ -98,6 +98,7 @@ def test_who_tries_too_many_links_is_told_to_wait(
         wait(page, "d.role === 'viewer'")
 
 
+@pytest.mark.slow
 def test_with_a_new_viewer_link_the_old_one_shows_nothing_any_more(
     context: BrowserContext, backend: Backend, page_url: str
 ) -> None:

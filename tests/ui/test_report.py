@@ -216,6 +216,7 @@ def test_who_was_only_heard_beneath_others_keeps_a_lane_from_afar() -> None:
     assert far.speakers == timeline.speakers
 
 
+@pytest.mark.slow
 def test_four_hours_fit() -> None:
     timeline = long_talk(4)
     html = report(timeline, "Long", FACTS)

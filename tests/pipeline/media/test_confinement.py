@@ -251,6 +251,7 @@ print(refused, slowest)
 """
 
 
+@pytest.mark.slow
 def test_mutants_are_heard_or_refused(tmp_path: Path) -> None:
     media = [medium for medium in make_media(tmp_path) if 100 < medium.path.stat().st_size < 2**20]
     refused, slowest = run(FUZZ, "7", "600", *(str(medium.path) for medium in media)).split()
