@@ -25,7 +25,7 @@ class EmotionRecogniser:
         speak("emotions", settings.log_format, settings.log_level)
         self._model = EmotionModel.load()
         self._model.warm_up()
-        self._aside = Aside(threads=2)  # a recording takes two cores, if nobody else wants them
+        self._aside = Aside()
 
     async def hear(self, fragments: Sequence[Audio]) -> list[Embedding]:
         """The embeddings of a recording's fragments, in order, heard aside: nobody who talks has to wait for them."""
