@@ -216,10 +216,8 @@ def running_fleet(network: Network, folder: Path, **settings: Any) -> Iterator[F
     with _redis(network, folder / "gcs") as gcs, _redis(network, folder / "store") as store:
         environment = {name: value for name, value in os.environ.items() if not name.startswith(("TONETRACK_", "RAY_"))}
         settings = {"redis_url": f"redis://:{PASSWORD.replace(' ', '%20')}@{store}/0", **settings}
-        settings = {
-            "max_lag": 1_000,
-            "max_busy": 1,
-        } | settings  # all of them on the cores of one machine: whoever comes is taken
+        # All of them are on the cores of one machine, and whoever comes is taken.
+        settings = {"max_lag": 1_000, "max_busy": 1} | settings
         environment |= QUIET_WORKERS | {f"TONETRACK_{name.upper()}": str(value) for name, value in settings.items()}
         fleet = Fleet(network, folder, environment | {"PYTHONPATH": str(ROOT)}, gcs)
         entry = Entry(fleet)
