@@ -32,7 +32,7 @@ class Inbox:
         self._opening = threading.Lock()
         self.redis = connect(settings.redis_address)
         self.sessions = open_store(settings)
-        self.jobs = JobStore(self.redis, self.sessions, settings.retention, settings.recording_tries)
+        self.jobs = JobStore(self.redis, self.sessions, settings.retention)
         self.webhooks = WebhookStore(self.redis)
 
     @cached_property

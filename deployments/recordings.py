@@ -45,6 +45,7 @@ from pipeline.session import Expected, SessionRecord, UnknownSession
 from pipeline.sound import Pcm, Sound
 from pipeline.store import connect
 from pipeline.webhooks import WebhookStore
+from pipeline.work import Work
 
 ANSWER_SECONDS: Final = 120.0  # that a model may take for a segment, live traffic before it included
 FIRST_WAIT, LAST_WAIT = 0.5, 8.0  # s before a recording is begun anew; doubles up to the last
@@ -80,7 +81,7 @@ class RecordingWorker:
         self._second = SecondOpinion(settings)
         self._loop = Loop("recordings")
         self._redis = Redis.from_url(settings.redis_address, socket_timeout=2, socket_connect_timeout=2)
-        self._jobs, self._webhooks = self._loop.run(_open_stores(settings))
+        self._jobs, self._work, self._webhooks = self._loop.run(_open_stores(settings))
         self._deliverer = Deliverer(settings.redis_address, settings.webhook_private)
         self._deliverer.start()
         self._stirred()
@@ -113,7 +114,7 @@ class RecordingWorker:
 
     def _attend(self, recording: str, worker: str) -> None:
         """Do for a recording what is to be done now."""
-        match self._loop.run(self._jobs.begin(recording, worker)):
+        match self._loop.run(self._work.begin(recording, worker)):
             case "go on":
                 try:
                     self._hear(recording, worker)
@@ -133,7 +134,7 @@ class RecordingWorker:
     def _give_back_try(self, recording: str, worker: str) -> None:
         """It is not the recording that this is wrong with."""
         with suppress(RedisError, Cancelled, Superseded, UnknownRecording):
-            self._loop.run(self._jobs.report(recording, worker, tries=0))
+            self._loop.run(self._work.report(recording, worker, tries=0))
 
     def _stirred(self) -> None:
         self._stirred_at = time.monotonic()
@@ -141,7 +142,7 @@ class RecordingWorker:
     def _hear(self, recording: str, worker: str) -> None:
         job = self._loop.run(self._jobs.job(recording))
         start = time.monotonic()
-        notes = _Notes(self._loop, self._jobs, recording, worker, self._head.version)
+        notes = _Notes(self._loop, self._work, recording, worker, self._head.version)
         reporter = _Reporter(self._told(recording, worker), notes, job.progress)
         opinions = _Opinions(self._loop, self._second, job, notes, self._told(recording, worker))
         how = Listening(
@@ -155,9 +156,9 @@ class RecordingWorker:
         most = self._settings.max_recording_seconds
         with self._blobs.read(recording) as file, Sound(self._blocks(file, how.channels, most)) as sound:
             heard = listen(sound, self._ears, self._head, how)
-            self._loop.run(self._jobs.adopt(recording, heard.seconds))
+            self._loop.run(self._work.adopt(recording, heard.seconds))
             for number, events in enumerate(heard.told(job.purpose)):
-                self._loop.run(self._jobs.publish(recording, number, events))
+                self._loop.run(self._work.publish(recording, number, events))
         told = {"warning": opinions.warning} if opinions.warning else {}
         whole = {"seconds": heard.seconds, "done": heard.seconds, "progress": 1.0}
         self._settle(recording, worker, State.DONE, **whole, **told)
@@ -167,7 +168,7 @@ class RecordingWorker:
     def _told(self, recording: str, worker: str) -> Callable[..., None]:
         def tell(further: bool, **fields: float | str) -> None:
             self._stirred()
-            self._loop.run(self._jobs.report(recording, worker, further, **fields))
+            self._loop.run(self._work.report(recording, worker, further, **fields))
 
         return tell
 
@@ -186,10 +187,10 @@ class RecordingWorker:
 
     def _settle(self, recording: str, worker: str, state: State, **fields: Any) -> None:
         try:
-            self._loop.run(self._jobs.settle(recording, worker, state, **fields))
+            self._loop.run(self._work.settle(recording, worker, state, **fields))
         except Cancelled:  # while the last of it was heard
             state = State.CANCELLED
-            self._loop.run(self._jobs.settle(recording, worker, state))
+            self._loop.run(self._work.settle(recording, worker, state))
         RECORDINGS_OVER.inc(1, {"state": state.value})
         logger.info("over: %s", state.value)
 
@@ -210,11 +211,11 @@ class RecordingWorker:
         """
         while True:
             try:
-                for recording in await self._jobs.due_blobs():
+                for recording in await self._work.due_blobs():
                     await asyncio.to_thread(self._blobs.erase, recording)
                     await self._jobs.without_sound(recording)
-                lost = await self._jobs.lost(LOST_SECONDS)
-                for recording in {*lost, *await self._jobs.not_enqueued(FORGOTTEN_SECONDS)}:
+                lost = await self._work.lost(LOST_SECONDS)
+                for recording in {*lost, *await self._work.not_enqueued(FORGOTTEN_SECONDS)}:
                     await asyncio.to_thread(cast(Any, self)._adapter.enqueue_task_sync, TASK, [recording])
                     await self._jobs.enqueued(recording)
                 counts = (*await self._jobs.workload(), await self._jobs.laid_aside())
@@ -233,9 +234,9 @@ class _Notes:
     `model`: the version of what hears it, for another's notes would mean nothing to it.
     """
 
-    def __init__(self, loop: Loop, jobs: JobStore, recording: str, worker: str, model: str) -> None:
+    def __init__(self, loop: Loop, work: Work, recording: str, worker: str, model: str) -> None:
         self._loop = loop
-        self._jobs = jobs
+        self._work = work
         self._recording = recording
         self._worker = worker
         self._model = model
@@ -247,10 +248,10 @@ class _Notes:
         return further
 
     def get(self, key: str) -> bytes | None:
-        return self._loop.run(self._jobs.noted(self._recording, f"{self._model}/{key}"))
+        return self._loop.run(self._work.noted(self._recording, f"{self._model}/{key}"))
 
     def put(self, key: str, value: bytes) -> None:
-        self._loop.run(self._jobs.note(self._recording, self._worker, f"{self._model}/{key}", value))
+        self._loop.run(self._work.note(self._recording, self._worker, f"{self._model}/{key}", value))
         self._further = True
 
 
@@ -309,6 +310,7 @@ class _Opinions:
         return await self._second.ask(question, self._record).answer
 
 
-async def _open_stores(settings: Settings) -> tuple[JobStore, WebhookStore]:
-    redis = connect(settings.redis_address)
-    return JobStore(redis, open_store(settings), settings.retention, settings.recording_tries), WebhookStore(redis)
+async def _open_stores(settings: Settings) -> tuple[JobStore, Work, WebhookStore]:
+    redis, sessions = connect(settings.redis_address), open_store(settings)
+    jobs = JobStore(redis, sessions, settings.retention)
+    return jobs, Work(redis, sessions, jobs, settings.recording_tries), WebhookStore(redis)

@@ -11,25 +11,23 @@
     tonetrack:owner-known:OWNER     string  there as long as an owner is known, whether they have any or not
 
 Only the first two belong to a recording and share its hash slot; the others are lists of what is there, which whoever
-reads them checks against the recordings themselves. Once a recording is heard it is a session as well, with the same id
-and keys, which has ended (`pipeline.store`).
+reads them checks against the recordings themselves. Here is what doors ask of them; what workers write is
+`pipeline.work`'s. Once a recording is heard it is a session as well, with the same id and keys, which has ended
+(`pipeline.store`).
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from typing import Any, Final
 
 from redis.asyncio import Redis
 
 from pipeline.consent import consent_to
-from pipeline.events import Event
 from pipeline.job import (
     PATIENCE,
     RUNNING,
     WAITING,
-    Cancelled,
     Job,
     RecordingRequest,
     State,
@@ -42,7 +40,7 @@ from pipeline.owners import Owners
 from pipeline.published import SCRIPTS, session_key
 from pipeline.quotas import Quotas
 from pipeline.session import Role
-from pipeline.store import HINTS, SessionStore, memory_ratio
+from pipeline.store import SessionStore, memory_ratio
 
 DEAD: Final = "tonetrack:jobs:dead"
 BLOBS: Final = "tonetrack:jobs:blobs"
@@ -63,26 +61,19 @@ def known_key(owner: str) -> str:
 class JobStore:
     """Jobs in Redis, and the sessions that they become.
 
-    `retention`: seconds after which a recording is erased, counted from when it is over. `tries`: how often it is begun
-    without getting further before it is given up.
+    `retention`: seconds after which a recording is erased, counted from when it is over.
     """
 
-    def __init__(self, redis: Redis, sessions: SessionStore, retention: float, tries: int = 3) -> None:
+    def __init__(self, redis: Redis, sessions: SessionStore, retention: float) -> None:
         self._redis: Any = redis
         self._quotas = Quotas(redis)
         self._owners = Owners(redis, retention)
         self._sessions = sessions
-        self._retention_ms = round(retention * 1000)
-        self._waiting_ms = round((retention + PATIENCE) * 1000)
-        self._longest_ms = self._waiting_ms + self._retention_ms
-        self._tries = tries
-        self._begin, self._report, self._note, self._adopt, self._settle = (
-            redis.register_script((SCRIPTS / f"job_{name}.lua").read_text())
-            for name in ("begin", "report", "note", "adopt", "settle")
-        )
-        self._cancel, self._retry, self._lost, self._mark = (
-            redis.register_script((SCRIPTS / f"job_{name}.lua").read_text())
-            for name in ("cancel", "retry", "lost", "mark")
+        self.retention_ms = round(retention * 1000)  # once it is over
+        self.waiting_ms = round((retention + PATIENCE) * 1000)  # before
+        self._longest_ms = self.waiting_ms + self.retention_ms
+        self._cancel, self._retry, self._mark = (
+            redis.register_script((SCRIPTS / f"job_{name}.lua").read_text()) for name in ("cancel", "retry", "mark")
         )
         self._create = redis.register_script((SCRIPTS / "upload_create.lua").read_text())
 
@@ -92,7 +83,7 @@ class JobStore:
         """More of a recording's sound has come; should nobody come back with the rest, it goes."""
         now = time.time()
         await self._redis.zadd(ARRIVING, {recording: now})
-        await self._redis.zadd(BLOBS, {recording: now + self._waiting_ms / 1000})
+        await self._redis.zadd(BLOBS, {recording: now + self.waiting_ms / 1000})
 
     async def create(
         self, recording: str, request: RecordingRequest, upload: Upload, key: str, viewer_key: str, secret: str
@@ -122,31 +113,18 @@ class JobStore:
             Role.VIEWER.value: digest(viewer_key),
         }
         await self._redis.zadd(owner, {recording: now})
-        await self._redis.pexpire(owner, self._waiting_ms)
-        await self._redis.set(known_key(whose), 1, px=self._waiting_ms)
+        await self._redis.pexpire(owner, self.waiting_ms)
+        await self._redis.set(known_key(whose), 1, px=self.waiting_ms)
         await self._owners.current(whose)  # which is known for as long as this may be there
         await self._redis.zadd(WAITING, {recording: now})  # first, so that it waits if this breaks off after the next
         told = [part for name, value in fields.items() for part in (name, value)]
-        outcome = await self._create(keys=[session_key(recording, "job")], args=[self._waiting_ms, *told])
-        _check(recording, outcome)
+        if await self._create(keys=[session_key(recording, "job")], args=[self.waiting_ms, *told]) == b"superseded":
+            raise Superseded(recording)
         await self._redis.zrem(ARRIVING, recording)
 
     async def enqueued(self, recording: str) -> None:
         """The queue has been told of it."""
         await self._mark(keys=[session_key(recording, "job")], args=["enqueued", 1])
-
-    async def not_enqueued(self, older_than: float) -> list[str]:
-        """Recordings that have waited for so many seconds without the queue having been told of them."""
-        waiting = await self._redis.zrangebyscore(WAITING, "-inf", time.time() - older_than)
-        async with self._redis.pipeline(transaction=False) as asked:
-            for recording in waiting:
-                asked.hmget(session_key(recording.decode(), "job"), ["state", "enqueued"])
-            known = await asked.execute()
-        standing = {recording.decode(): told for recording, told in zip(waiting, known, strict=True)}
-        queued = State.QUEUED.value.encode()
-        if gone := [recording for recording, (state, _) in standing.items() if state != queued]:
-            await self._redis.zrem(WAITING, *gone)
-        return [recording for recording, (state, enqueued) in standing.items() if state == queued and not enqueued]
 
     async def workload(self) -> tuple[int, int]:
         """How many recordings wait, and how many are being heard."""
@@ -202,7 +180,7 @@ class JobStore:
         owner = await self._owners.of(key)
         if not await self._owners.opens(owner, key):
             return False
-        if await self._redis.set(known_key(owner), 1, px=self._waiting_ms, xx=True):
+        if await self._redis.set(known_key(owner), 1, px=self.waiting_ms, xx=True):
             return True
         return bool(await self._redis.exists(owner_key(owner)))  # of an earlier version
 
@@ -213,7 +191,7 @@ class JobStore:
     async def owned(self, key: str, before: float | None, limit: int) -> list[Job]:
         """Recordings under a key that came before an instant, newest first, at most `limit`."""
         owner = owner_key(await self._owners.of(key))
-        await self._redis.pexpire(owner, self._waiting_ms)
+        await self._redis.pexpire(owner, self.waiting_ms)
         jobs: list[Job] = []
         most: str | float = "+inf" if before is None else f"({before!r}"
         while len(jobs) < limit:
@@ -235,119 +213,22 @@ class JobStore:
             raise UnknownRecording(recording)
         return (url or b"").decode(), secret.decode()
 
-    # Hearing
-
-    async def begin(self, recording: str, worker: str) -> str:
-        """Hold a recording as `worker`, a token of its own; returns what to do, see `job_begin.lua`."""
-        args: list[float | str] = [worker, time.time(), self._tries]
-        answer = (await self._begin(keys=[session_key(recording, "job")], args=args)).decode()
-        await self._redis.zrem(WAITING, recording)
-        if answer in ("go on", "cancel", "give up"):
-            await self._list(RUNNING, recording, time.time())
-        else:
-            await self._settled(recording)  # whoever settled it may have died before this
-        return str(answer)
-
-    async def report(self, recording: str, worker: str, further: bool = False, **fields: float | str) -> None:
-        """Write down how far a recording is, which is a sign of life, too.
-
-        `further`: it got further than ever. Raises `Cancelled`, `Superseded` and `UnknownRecording`.
-        """
-        told = [part for name, value in fields.items() for part in (name, value)]
-        outcome = await self._report(keys=[session_key(recording, "job")], args=[worker, int(further), *told])
-        _check(recording, outcome)
-        await self._list(RUNNING, recording, time.time())
-
-    async def note(self, recording: str, worker: str, key: str, value: bytes) -> None:
-        """Keep what was heard of a segment, while the recording is the worker's."""
-        keys = [session_key(recording, "job"), session_key(recording, "notes")]
-        await self._note(keys=keys, args=[worker, key, value, self._waiting_ms])
-
-    async def noted(self, recording: str, key: str) -> bytes | None:
-        """What was heard of a segment, or None."""
-        value: bytes | None = await self._redis.hget(session_key(recording, "notes"), key)
-        return value
-
-    async def adopt(self, recording: str, seconds: float) -> None:
-        """Make a recording of so many seconds a session. Nothing of it is shown before the job is done."""
-        job = await self.job(recording)
-        known = job.model_dump(include={"name", "purpose", "remark", "created_at", *HINTS}, exclude_none=True)
-        known |= {"consent_version": job.consent.version} if job.consent else {}
-        known |= {"stopped": job.created_at, "ended": seconds}  # from the beginning, so that nobody can add to it
-        told = [part for name, value in known.items() for part in (name, value)]
-        keys = [session_key(recording), session_key(recording, "job")]
-        _check(recording, await self._adopt(keys=keys, args=[self._retention_ms, *told]))
-
-    async def publish(self, recording: str, number: int, events: Sequence[Event]) -> None:
-        """Publish a piece of what was heard, see `Heard.told`: once, however often that piece is published."""
-        await self._sessions.publish(recording, number, events)
-
-    async def settle(self, recording: str, worker: str, state: State, **fields: float | str) -> None:
-        """End a job. Raises `Cancelled`, `Superseded` and `UnknownRecording`."""
-        told = [part for name, value in fields.items() for part in (name, value)]
-        args: list[float | str] = [worker, state.value, time.time(), self._retention_ms, *told]
-        outcome = await self._settle(keys=[session_key(recording, "job")], args=args)
-        _check(recording, outcome)
-        await self._settled(recording)
-
-    async def _settled(self, recording: str) -> None:
-        """What follows from a job's being over; it may follow twice."""
-        await self._quotas.let_go_of_recording(recording)
-        await self._redis.zrem(RUNNING, recording)
-        await self._redis.delete(session_key(recording, "notes"))
-        await self._redis.pexpire(session_key(recording, "looks"), self._retention_ms)
-        state, audio, retryable, finished_at = await self._redis.hmget(
-            session_key(recording, "job"), ["state", "audio", "retryable", "finished_at"]
-        )
-        if state is None or finished_at is None:  # erased, or sent again
-            return
-        if state != State.DONE.value.encode():
-            await self.forget_heard(recording)
-        if retryable == b"1":
-            await self._list(DEAD, recording, float(finished_at))
-        if audio == b"1":
-            await self._list(BLOBS, recording, float(finished_at) + self._retention_ms / 1000)
-
-    async def _list(self, name: str, recording: str, score: float) -> None:
-        """Put a recording into one of the lists, which whoever erases it goes through last; what is gone is in none."""
-        await self._redis.zadd(name, {recording: score})
-        if not await self.known(recording):
-            await self._redis.zrem(name, recording)
-
-    async def lost(self, older_than: float) -> list[str]:
-        """Take recordings from workers that have given no sign of life for so many seconds; they wait again.
-
-        The queue is still to be told of them: see `enqueued`.
-        """
-        waiting = []
-        for entry in await self._redis.zrangebyscore(RUNNING, "-inf", time.time() - older_than):
-            recording = entry.decode()
-            if await self._lost(keys=[session_key(recording, "job")]) == b"ok":
-                await self._list(WAITING, recording, time.time())
-                waiting.append(recording)
-            await self._redis.zrem(RUNNING, recording)
-        return waiting
-
-    async def forget_heard(self, recording: str) -> None:
-        """What was published of it goes; the job stays."""
-        await self._sessions.unpublish(recording)
-
     # What people want
 
     async def cancel(self, recording: str) -> State:
         """Have it heard no more; returns the state that it was in. Raises `UnknownRecording`."""
-        args: list[float | str] = [time.time(), self._retention_ms]
+        args: list[float | str] = [time.time(), self.retention_ms]
         outcome = (await self._cancel(keys=[session_key(recording, "job")], args=args)).decode()
         if outcome == "unknown":
             raise UnknownRecording(recording)
         await self._redis.zrem(WAITING, recording)
         if outcome == State.QUEUED.value:
-            await self._settled(recording)
+            await self.settled(recording)
         return State(outcome)
 
     async def retry(self, recording: str) -> None:
         """Let what was given up be begun again. Raises `UnknownRecording`, and `ValueError` where it was not."""
-        outcome = (await self._retry(keys=[session_key(recording, "job")], args=[self._waiting_ms])).decode()
+        outcome = (await self._retry(keys=[session_key(recording, "job")], args=[self.waiting_ms])).decode()
         if outcome == "unknown":
             raise UnknownRecording(recording)
         if outcome != "ok":
@@ -355,9 +236,9 @@ class JobStore:
         if owner := await self._redis.hget(session_key(recording, "job"), Role.RECORDER.value):
             await self._owners.current(owner.decode())  # which is known for as long as this may be there
         await self._redis.zrem(DEAD, recording)
-        await self._redis.pexpire(session_key(recording, "looks"), self._waiting_ms)
-        await self._list(BLOBS, recording, time.time() + self._waiting_ms / 1000)
-        await self._list(WAITING, recording, time.time())
+        await self._redis.pexpire(session_key(recording, "looks"), self.waiting_ms)
+        await self.enlist(BLOBS, recording, time.time() + self.waiting_ms / 1000)
+        await self.enlist(WAITING, recording, time.time())
 
     async def given_up(self) -> list[Job]:
         """All recordings that were given up and can be sent again, the oldest first."""
@@ -383,7 +264,25 @@ class JobStore:
         if owner:
             await self._redis.zrem(owner_key(owner.decode()), recording)
 
-    # The sound
+    # What follows
+
+    async def settled(self, recording: str) -> None:
+        """What follows from a job's being over; it may follow twice."""
+        await self._quotas.let_go_of_recording(recording)
+        await self._redis.zrem(RUNNING, recording)
+        await self._redis.delete(session_key(recording, "notes"))
+        await self._redis.pexpire(session_key(recording, "looks"), self.retention_ms)
+        state, audio, retryable, finished_at = await self._redis.hmget(
+            session_key(recording, "job"), ["state", "audio", "retryable", "finished_at"]
+        )
+        if state is None or finished_at is None:  # erased, or sent again
+            return
+        if state != State.DONE.value.encode():
+            await self._sessions.unpublish(recording)
+        if retryable == b"1":
+            await self.enlist(DEAD, recording, float(finished_at))
+        if audio == b"1":
+            await self.enlist(BLOBS, recording, float(finished_at) + self.retention_ms / 1000)
 
     async def without_sound(self, recording: str) -> None:
         """Its sound has been erased, or what came of it before its sender was gone."""
@@ -391,28 +290,11 @@ class JobStore:
         await self._mark(keys=[session_key(recording, "job")], args=["audio", 0])
         await self._redis.zrem(BLOBS, recording)
 
-    async def due_blobs(self) -> list[str]:
-        """Recordings whose sound has to go: its time is over, or there is no such recording any more."""
-        now, due = time.time(), []
-        await self._redis.zremrangebyscore(ARRIVING, "-inf", now - ABSENT)
-        for entry, erase_at in await self._redis.zrange(BLOBS, 0, -1, withscores=True):
-            recording = entry.decode()
-            # Asked in this order: what arrives becomes a job first, and only then arrives no more.
-            arrives = await self._redis.zscore(ARRIVING, entry) is not None
-            wanted = arrives or await self._redis.exists(session_key(recording, "job"))
-            if erase_at <= now or not wanted:
-                due.append(recording)
-        return due
-
-
-def _check(recording: str, outcome: bytes) -> None:
-    match outcome:
-        case b"unknown":
-            raise UnknownRecording(recording)
-        case b"superseded":
-            raise Superseded(recording)
-        case b"cancel":
-            raise Cancelled(recording)
+    async def enlist(self, name: str, recording: str, score: float) -> None:
+        """Put a recording into one of the lists, which whoever erases it goes through last; what is gone is in none."""
+        await self._redis.zadd(name, {recording: score})
+        if not await self.known(recording):
+            await self._redis.zrem(name, recording)
 
 
 def _known(fields: dict[str, Any]) -> dict[str, Any]:

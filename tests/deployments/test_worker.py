@@ -102,7 +102,7 @@ def a_task() -> Any:
 
 
 class Memory:
-    """What `_Notes` asks of the store of jobs."""
+    """What `_Notes` asks of the work on jobs."""
 
     def __init__(self) -> None:
         self.kept: dict[str, bytes] = {}
@@ -131,8 +131,8 @@ def test_whoever_asks_another_diariser_is_not_taken_for_dead_and_can_be_cancelle
             raise Cancelled("it")
 
     signs: list[bool] = []
-    loop, jobs = Loop("test"), cast(Any, Memory())
-    notes = recordings._Notes(loop, jobs, "it", "worker", "model")
+    loop, work = Loop("test"), cast(Any, Memory())
+    notes = recordings._Notes(loop, work, "it", "worker", "model")
     job = Job(id="it", name="talk", purpose="research", state=State.RUNNING, created_at=0.0)
     opinions = recordings._Opinions(loop, cast(Any, Second()), job, notes, tell)
     questions = [Question(np.zeros(10, np.int16), 0, 30.0 * chunk, 30.0 * (chunk + 1)) for chunk in range(9)]

@@ -14,6 +14,7 @@ from pipeline.jobs import JobStore
 from pipeline.purposes import FORBIDDEN, Purpose, RefusedPurpose, not_offered, offers, permit
 from pipeline.session import SessionRequest
 from pipeline.store import SessionStore, connect
+from pipeline.work import Work
 from tests.service import running_redis
 
 RECORDING = "0123456789abcdef"
@@ -88,13 +89,14 @@ async def test_a_session_keeps_its_purpose_and_what_was_agreed_to(store: Session
 
 async def test_a_recording_keeps_them_and_so_does_the_session_that_it_becomes(store: SessionStore) -> None:
     jobs = JobStore(store._redis, store, 600)
+    work = Work(store._redis, store, jobs)
     request = RecordingRequest(purpose="therapy", remark="third hour", consent=True)
     upload = Upload(file="talk.wav", bytes=10, media_type="audio/wav", seconds=1.0, channels=1)
     await jobs.create(RECORDING, request, upload, "mine", "viewer", "secret")
     job = await jobs.job(RECORDING)
     assert (job.purpose, job.remark) == ("therapy", "third hour")
     assert job.consent == consent_to(CURRENT.version, job.created_at)
-    await jobs.begin(RECORDING, "worker")
-    await jobs.adopt(RECORDING, 1.0)
+    await work.begin(RECORDING, "worker")
+    await work.adopt(RECORDING, 1.0)
     record = await store.record(RECORDING)
     assert (record.purpose, record.remark, record.consent) == (job.purpose, job.remark, job.consent)

@@ -1,4 +1,4 @@
-"""The store of uploaded recordings, over an empty Redis."""
+"""The store of uploaded recordings and the work on them, over an empty Redis."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from redis.asyncio import Redis
 
 from pipeline.jobs import JobStore
 from pipeline.store import SessionStore, connect
+from pipeline.work import Work
 from tests.pipeline.jobs.recordings import RETENTION
 
 
@@ -27,4 +28,9 @@ def sessions(redis: Redis) -> SessionStore:
 
 @pytest.fixture
 def jobs(redis: Redis, sessions: SessionStore) -> JobStore:
-    return JobStore(redis, sessions, RETENTION, tries=2)
+    return JobStore(redis, sessions, RETENTION)
+
+
+@pytest.fixture
+def work(redis: Redis, sessions: SessionStore, jobs: JobStore) -> Work:
+    return Work(redis, sessions, jobs, tries=2)

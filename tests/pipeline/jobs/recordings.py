@@ -5,15 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from pipeline import jobs as module
-from pipeline.job import (
-    Job,
-    RecordingRequest,
-    State,
-    Upload,
-)
+from pipeline.job import Job, RecordingRequest, State, Upload
 from pipeline.jobs import JobStore
 from pipeline.recording import Heard
 from pipeline.timeline import Turn
+from pipeline.work import Work
 
 ONE, TWO, THREE = "1" * 16, "2" * 16, "3" * 16
 UPLOAD = Upload(file="talk.m4a", bytes=1_000, media_type="audio/mp4", seconds=12.5, channels=2)
@@ -28,16 +24,16 @@ async def create(jobs: JobStore, recording: str = ONE, key: str = "mine", **said
     return await jobs.job(recording)
 
 
-async def settled(jobs: JobStore, recording: str, state: State, **fields: Any) -> None:
-    assert await jobs.begin(recording, "w") in ("go on", "give up")
-    await jobs.settle(recording, "w", state, **fields)
+async def settled(work: Work, recording: str, state: State, **fields: Any) -> None:
+    assert await work.begin(recording, "w") in ("go on", "give up")
+    await work.settle(recording, "w", state, **fields)
 
 
-async def publish(jobs: JobStore, recording: str, seconds: float = 12.5) -> None:
-    await jobs.adopt(recording, seconds)
+async def publish(work: Work, recording: str, seconds: float = 12.5) -> None:
+    await work.adopt(recording, seconds)
     turn = Turn(id=0, speaker=1, start=1.0, end=2.0, final=True)
     for number, events in enumerate(Heard(seconds, [turn], [], iter([])).told("research")):
-        await jobs.publish(recording, number, events)
+        await work.publish(recording, number, events)
 
 
 async def keys_of(redis: Any, recording: str) -> set[str]:

@@ -11,13 +11,7 @@ from redis.asyncio import Connection, Redis
 from redis.exceptions import RedisError
 
 from deployments.webhooks import announce
-from pipeline.job import (
-    RUNNING,
-    WAITING,
-    State,
-    Superseded,
-    UnknownRecording,
-)
+from pipeline.job import RUNNING, WAITING, State, Superseded, UnknownRecording
 from pipeline.jobs import ABSENT, ARRIVING, BLOBS, DEAD, JobStore, known_key, owner_key
 from pipeline.keys import digest
 from pipeline.published import session_key
@@ -25,6 +19,7 @@ from pipeline.quotas import Quotas
 from pipeline.session import UnknownSession
 from pipeline.store import SessionStore
 from pipeline.webhooks import WebhookStore
+from pipeline.work import Work
 from tests.pipeline.jobs.recordings import (
     ONE,
     PATIENCE,
@@ -37,42 +32,44 @@ from tests.pipeline.jobs.recordings import (
 )
 
 
-async def test_sound_goes_when_its_time_is_over(jobs: JobStore, redis: Any) -> None:
+async def test_sound_goes_when_its_time_is_over(jobs: JobStore, work: Work, redis: Any) -> None:
     await create(jobs)
     assert await redis.zscore(BLOBS, ONE) == pytest.approx(time.time() + RETENTION + PATIENCE, abs=5)
-    await settled(jobs, ONE, State.DONE)
+    await settled(work, ONE, State.DONE)
     assert await redis.zscore(BLOBS, ONE) == pytest.approx(time.time() + RETENTION, abs=5)
-    assert await jobs.due_blobs() == []
+    assert await work.due_blobs() == []
     await redis.zadd(BLOBS, {ONE: time.time() - 1})
-    assert await jobs.due_blobs() == [ONE]
+    assert await work.due_blobs() == [ONE]
     await jobs.without_sound(ONE)
-    assert await jobs.due_blobs() == []
+    assert await work.due_blobs() == []
     assert not (await jobs.job(ONE)).audio
-    assert await jobs.begin(ONE, "late") == "done"
+    assert await work.begin(ONE, "late") == "done"
     assert not await redis.zscore(BLOBS, ONE), "what has no sound is not listed again"
 
 
-async def test_sound_of_what_was_erased_as_a_session_goes(jobs: JobStore, sessions: SessionStore) -> None:
+async def test_sound_of_what_was_erased_as_a_session_goes(jobs: JobStore, work: Work, sessions: SessionStore) -> None:
     await create(jobs)
-    await settled(jobs, ONE, State.DONE)
+    await settled(work, ONE, State.DONE)
     await sessions.erase(ONE)
-    assert await jobs.due_blobs() == [ONE]
+    assert await work.due_blobs() == [ONE]
 
 
-async def test_sound_that_arrives_is_left_alone_and_goes_when_nobody_comes_back(jobs: JobStore, redis: Any) -> None:
+async def test_sound_that_arrives_is_left_alone_and_goes_when_nobody_comes_back(
+    jobs: JobStore, work: Work, redis: Any
+) -> None:
     await jobs.arriving(ONE)
     await jobs.arriving(TWO)
-    assert await jobs.due_blobs() == []
+    assert await work.due_blobs() == []
     await redis.zadd(ARRIVING, {ONE: time.time() - ABSENT - 1})
-    assert await jobs.due_blobs() == [ONE]
+    assert await work.due_blobs() == [ONE]
     await jobs.without_sound(ONE)
-    assert await jobs.due_blobs() == []
+    assert await work.due_blobs() == []
     assert await keys_of(redis, ONE) == set()
 
 
 @pytest.mark.parametrize("question", ["exists", "zscore"])
 async def test_sound_that_becomes_a_recording_meanwhile_is_left_alone(
-    jobs: JobStore, redis: Redis, monkeypatch: pytest.MonkeyPatch, question: str
+    jobs: JobStore, work: Work, redis: Redis, monkeypatch: pytest.MonkeyPatch, question: str
 ) -> None:
     await jobs.arriving(ONE)
     ask = getattr(redis, question)
@@ -84,11 +81,13 @@ async def test_sound_that_becomes_a_recording_meanwhile_is_left_alone(
         return answer
 
     monkeypatch.setattr(redis, question, slowly)
-    assert await jobs.due_blobs() == []
+    assert await work.due_blobs() == []
 
 
 @pytest.mark.parametrize("end", ["done", "cancelled", "given up", "erased", "nobody came back with it"])
-async def test_a_callers_place_is_free_once_a_recording_waits_no_more(jobs: JobStore, redis: Any, end: str) -> None:
+async def test_a_callers_place_is_free_once_a_recording_waits_no_more(
+    jobs: JobStore, work: Work, redis: Any, end: str
+) -> None:
     quotas = Quotas(redis)
     assert await quotas.hold_recording("anna", ONE, 1, jobs.longest)
     if end == "nobody came back with it":
@@ -98,9 +97,9 @@ async def test_a_callers_place_is_free_once_a_recording_waits_no_more(jobs: JobS
         await create(jobs)
         assert not await quotas.hold_recording("anna", TWO, 1, jobs.longest), "it waits"
     if end in ("done", "given up"):
-        await jobs.begin(ONE, "w")
+        await work.begin(ONE, "w")
         assert not await quotas.hold_recording("anna", TWO, 1, jobs.longest), "it is being heard"
-        await jobs.settle(ONE, "w", State.DONE if end == "done" else State.FAILED, retryable=int(end == "given up"))
+        await work.settle(ONE, "w", State.DONE if end == "done" else State.FAILED, retryable=int(end == "given up"))
     if end == "cancelled":
         await jobs.cancel(ONE)
     if end == "erased":
@@ -110,7 +109,7 @@ async def test_a_callers_place_is_free_once_a_recording_waits_no_more(jobs: JobS
 
 
 @pytest.mark.parametrize("state", ["arriving", "queued", "running", "done", "given up", "cancelled"])
-async def test_erasing_leaves_nothing(jobs: JobStore, redis: Any, state: str) -> None:
+async def test_erasing_leaves_nothing(jobs: JobStore, work: Work, redis: Any, state: str) -> None:
     await create(jobs, TWO)
     before = {key async for key in redis.scan_iter()}
     if state == "arriving":
@@ -120,13 +119,13 @@ async def test_erasing_leaves_nothing(jobs: JobStore, redis: Any, state: str) ->
     if state == "cancelled":
         await jobs.cancel(ONE)
     if state in ("running", "done", "given up"):
-        await jobs.begin(ONE, "w")
-        await jobs.note(ONE, "w", "units-0-0", b"heard")
-        await publish(jobs, ONE)
+        await work.begin(ONE, "w")
+        await work.note(ONE, "w", "units-0-0", b"heard")
+        await publish(work, ONE)
     if state == "done":
-        await jobs.settle(ONE, "w", State.DONE)
+        await work.settle(ONE, "w", State.DONE)
     if state == "given up":
-        await jobs.settle(ONE, "w", State.FAILED, retryable=1)
+        await work.settle(ONE, "w", State.FAILED, retryable=1)
     assert await keys_of(redis, ONE)
     await jobs.erase(ONE)
     await jobs.without_sound(ONE)  # as the inbox does, once the sound is gone
@@ -135,21 +134,21 @@ async def test_erasing_leaves_nothing(jobs: JobStore, redis: Any, state: str) ->
     assert (await jobs.job(TWO)).position == 1
 
 
-async def heard_to_its_end(jobs: JobStore, webhooks: WebhookStore, state: State) -> None:
+async def heard_to_its_end(jobs: JobStore, work: Work, webhooks: WebhookStore, state: State) -> None:
     """All that a worker writes of a recording, from its first step to its last."""
-    await jobs.begin(ONE, "w")
-    await jobs.report(ONE, "w", done=1.0)
-    await jobs.note(ONE, "w", "units-0-0", b"heard")
-    await publish(jobs, ONE)
-    await jobs.settle(ONE, "w", state, retryable=int(state is State.FAILED))
+    await work.begin(ONE, "w")
+    await work.report(ONE, "w", done=1.0)
+    await work.note(ONE, "w", "units-0-0", b"heard")
+    await publish(work, ONE)
+    await work.settle(ONE, "w", state, retryable=int(state is State.FAILED))
     await announce(await jobs.job(ONE), jobs, webhooks, RETENTION)
-    await jobs.begin(ONE, "another")
+    await work.begin(ONE, "another")
 
 
 @pytest.mark.parametrize("breaks_off", [False, True])
 @pytest.mark.parametrize("state", [State.DONE, State.FAILED])
 async def test_erasing_leaves_nothing_whenever_it_falls(
-    jobs: JobStore, redis: Redis, monkeypatch: pytest.MonkeyPatch, state: State, breaks_off: bool
+    jobs: JobStore, work: Work, redis: Redis, monkeypatch: pytest.MonkeyPatch, state: State, breaks_off: bool
 ) -> None:
     """What was erased while its worker was between two steps used to come back as a session with the next of them,
     for a day where the worker died of that; lists went on naming it."""
@@ -175,7 +174,7 @@ async def test_erasing_leaves_nothing_whenever_it_falls(
         steps, erased_at = 0, erased_at + 1
         monkeypatch.setattr(Connection, "send_packed_command", send_after_erasing)
         with suppress(UnknownRecording, UnknownSession, Superseded, RedisError):
-            await heard_to_its_end(jobs, webhooks, state)
+            await heard_to_its_end(jobs, work, webhooks, state)
         monkeypatch.setattr(Connection, "send_packed_command", send)
         left = await keys_of(redis, ONE)
         if breaks_off:  # then the lists, which whoever reads them checks, may name it
@@ -185,12 +184,12 @@ async def test_erasing_leaves_nothing_whenever_it_falls(
     assert erased_at > 25
 
 
-async def test_nothing_is_kept_for_ever(jobs: JobStore, redis: Any) -> None:
+async def test_nothing_is_kept_for_ever(jobs: JobStore, work: Work, redis: Any) -> None:
     """Every key of a recording expires by itself; the lists are what is left, and they go with what they list."""
     await create(jobs, webhook="https://example.org/heard")
-    await jobs.begin(ONE, "w")
-    await jobs.note(ONE, "w", "units-0-0", b"heard")
-    await publish(jobs, ONE)
+    await work.begin(ONE, "w")
+    await work.note(ONE, "w", "units-0-0", b"heard")
+    await publish(work, ONE)
     lists = {WAITING, RUNNING, DEAD, BLOBS, ARRIVING}
     for waits in (True, False):
         limit = 1000 * (RETENTION + PATIENCE if waits else RETENTION)
@@ -201,5 +200,5 @@ async def test_nothing_is_kept_for_ever(jobs: JobStore, redis: Any) -> None:
             elif key.decode() not in lists:
                 assert 0 < left <= limit, key
         if waits:
-            await jobs.settle(ONE, "w", State.DONE)
+            await work.settle(ONE, "w", State.DONE)
     assert await redis.pttl(session_key(ONE, "job")) == pytest.approx(1000 * RETENTION, abs=5_000)

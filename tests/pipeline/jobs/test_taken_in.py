@@ -10,18 +10,13 @@ import pytest
 from redis.asyncio import Redis
 
 from pipeline import jobs as module
-from pipeline.job import (
-    WAITING,
-    RecordingRequest,
-    State,
-    Superseded,
-    UnknownRecording,
-)
+from pipeline.job import RecordingRequest, State, Superseded, UnknownRecording
 from pipeline.jobs import JobStore, known_key, owner_key
 from pipeline.keys import WrongKey, digest
 from pipeline.published import session_key
 from pipeline.session import Role
 from pipeline.store import SessionStore
+from pipeline.work import Work
 from tests.pipeline.jobs.recordings import (
     ONE,
     PATIENCE,
@@ -99,12 +94,14 @@ async def test_a_key_outlives_what_is_under_it(jobs: JobStore, redis: Any) -> No
     assert not await jobs.known_owner("mine")
 
 
-async def test_a_key_that_has_leaked_is_replaced(jobs: JobStore, sessions: SessionStore, redis: Any) -> None:
+async def test_a_key_that_has_leaked_is_replaced(
+    jobs: JobStore, work: Work, sessions: SessionStore, redis: Any
+) -> None:
     await create(jobs, key="leaked")
     await create(jobs, THREE, key="somebody else's")
-    await jobs.begin(ONE, "w")
-    await publish(jobs, ONE)
-    await jobs.settle(ONE, "w", State.DONE)
+    await work.begin(ONE, "w")
+    await publish(work, ONE)
+    await work.settle(ONE, "w", State.DONE)
     second = await jobs.renew_owner_key("leaked")
     third = await jobs.renew_owner_key(second)
     await create(jobs, TWO, key=second)  # which was on its way when its key was replaced
@@ -135,7 +132,7 @@ async def test_of_those_who_replace_a_key_at_once_one_does(jobs: JobStore) -> No
 
 
 async def test_a_replaced_key_opens_nothing_again_as_long_as_anything_is_there(
-    jobs: JobStore, sessions: SessionStore, redis: Any
+    jobs: JobStore, work: Work, sessions: SessionStore, redis: Any
 ) -> None:
     """Without knowing that it was replaced, its recordings would take it for theirs."""
     await create(jobs, key="leaked")
@@ -156,21 +153,21 @@ async def test_a_replaced_key_opens_nothing_again_as_long_as_anything_is_there(
     assert await prolonged()
     await create(jobs, TWO, key=renewed)
     assert await prolonged()
-    await settled(jobs, ONE, State.FAILED, retryable=1)
+    await settled(work, ONE, State.FAILED, retryable=1)
     await jobs.retry(ONE)
     assert await prolonged()
-    await settled(jobs, TWO, State.DONE)
-    await publish(jobs, TWO)
+    await settled(work, TWO, State.DONE)
+    await publish(work, TWO)
     assert await sessions.role(TWO, renewed) is Role.RECORDER, "who corrects it has its session live longer"
     assert await prolonged()
 
 
-async def test_places_in_the_queue_move_up(jobs: JobStore) -> None:
+async def test_places_in_the_queue_move_up(jobs: JobStore, work: Work) -> None:
     for recording in (ONE, TWO, THREE):
         await create(jobs, recording)
     assert [(await jobs.job(one)).position for one in (ONE, TWO, THREE)] == [1, 2, 3]
     assert await jobs.workload() == (3, 0)
-    await jobs.begin(ONE, "w")
+    await work.begin(ONE, "w")
     assert [(await jobs.job(one)).position for one in (ONE, TWO, THREE)] == [None, 1, 2]
     assert await jobs.workload() == (2, 1)
     await jobs.cancel(TWO)
@@ -218,30 +215,8 @@ async def test_what_has_expired_is_passed_over(jobs: JobStore, redis: Any) -> No
     assert await redis.zcard(owner_key(digest("mine"))) == 3
 
 
-async def test_what_the_queue_was_never_told_of_is_found(jobs: JobStore, redis: Any) -> None:
-    await jobs.create(ONE, RecordingRequest(purpose="research", consent=True), UPLOAD, "mine", "v", "s")
-    await create(jobs, TWO)
-    assert await jobs.not_enqueued(older_than=60) == []
-    assert await jobs.not_enqueued(older_than=0) == [ONE]
-    await jobs.enqueued(ONE)
-    assert await jobs.not_enqueued(older_than=0) == []
-    await redis.zadd(WAITING, {THREE: 1.0})  # one that broke off before its job was written
-    assert await jobs.not_enqueued(older_than=0) == []
-    assert await jobs.workload() == (2, 0)
-
-
 async def test_how_full_redis_is(jobs: JobStore, redis: Redis) -> None:
     assert await jobs.memory_ratio() is None
     await redis.config_set("maxmemory", 10**9)
     assert 0 < (await jobs.memory_ratio() or 0) < 0.1
     await redis.config_set("maxmemory", 0)
-
-
-async def test_a_worker_that_is_faster_than_the_uploads_answer_is_not_overlooked(jobs: JobStore) -> None:
-    await create(jobs)
-    begun = await asyncio.gather(*(jobs.begin(ONE, f"w{number}") for number in range(2)))
-    assert begun == ["go on", "go on"]
-    told = await asyncio.gather(
-        *(jobs.settle(ONE, f"w{number}", State.DONE) for number in range(2)), return_exceptions=True
-    )
-    assert sorted(map(type, told), key=str) == sorted([type(None), Superseded], key=str), "one of them ends it"
