@@ -3,7 +3,8 @@
 Every hop, the units of the last three minutes are clustered anew, together with one anchor for each speaker
 known from before; the clusters then take over the speakers with whom they share the most speech (Hungarian
 assignment), so that a number never changes hands. Most online error falls in the first minute, and clustering anew
-corrects it; a speaker's anchor remembers the rest of a long conversation in constant space.
+corrects it; a speaker's anchor remembers the rest of a long conversation in constant space. Once much is known, one
+unit more changes little: those that surely are somebody's join them, a few at a time, until all is clustered anew.
 """
 
 from __future__ import annotations
@@ -27,6 +28,9 @@ from pipeline.voiceprint import SIZE
 
 ANYBODY: Final = Expected()
 ACTIVE_SECONDS: Final = 180.0  # units younger than this may still change their speaker
+FEW: Final = 0.01  # units, of those that are known, that may join speakers until all are clustered anew
+SURE: Final = 0.6  # cosine to the voice of a speaker from which a unit is theirs ...
+BY_FAR: Final = 0.3  # ... if that to everybody else's is less by so much. So the error is that of clustering every hop
 SAME: Final = 0.3  # distance at which two known speakers turn out to be one: a merge cannot be taken back
 ANCHOR_SECONDS: Final = 10.0  # weight, in speech, of what is remembered of a speaker when clusters take speakers over
 TURN_PAUSE: Final = round(0.55 * SAMPLE_RATE)  # a longer pause ends a turn; shorter ones are bridged
@@ -62,7 +66,8 @@ class SpeakerMemory:
     `faces`: under whose number a speaker is shown, where somebody has said that two are one. Their voices stay apart in
     here, for they did not sound alike, or they would have been taken for one. `vouched`: speakers of whom somebody has
     said who they are; two of them are never taken for one, and nobody else gets their numbers. `going_on`: sample up to
-    which the newest unit's speech goes on, though it is no unit yet.
+    which the newest unit's speech goes on, though it is no unit yet. `joined`: units that joined a speaker since all
+    were clustered.
     """
 
     expected: Expected = ANYBODY
@@ -73,6 +78,7 @@ class SpeakerMemory:
     faces: dict[int, int] = field(default_factory=dict)
     vouched: set[int] = field(default_factory=set)
     going_on: int = 0
+    joined: int = 0
 
     @property
     def speakers(self) -> list[int]:
@@ -121,7 +127,9 @@ class SpeakerMemory:
         self.count += len(fresh)
         self.heard += fresh
         merged = self._merge_anchors()
-        self._decide()
+        if merged or not self._recognise(len(fresh)):
+            self._cluster()
+        self._fill_in()
         return merged
 
     def turns(self) -> list[Turn]:
@@ -175,7 +183,8 @@ class SpeakerMemory:
             if since <= (start + end) / 2 < until:
                 nearest = max(told, key=lambda run: min(run.end, end) - max(run.start, start))
                 self.heard[i] = replace(heard, speaker=speakers[nearest.tag], settled=True)
-        self._decide()
+        self._cluster()
+        self._fill_in()
         return {tag: self.face(speaker) for tag, speaker in speakers.items()}
 
     def retire(self, turn: Turn, following: Turn | None) -> None:
@@ -209,6 +218,7 @@ class SpeakerMemory:
             state["faces"],
             set(state["vouched"]),
             state["going_on"],
+            state.get("joined", 0),
         )
 
     def _runs(self) -> list[tuple[Turn, list[Heard]]]:
@@ -283,13 +293,41 @@ class SpeakerMemory:
                     merged.append((stays, goes))
         return merged
 
-    def _decide(self) -> None:
-        telling = [i for i, heard in enumerate(self.heard) if heard.unit.voiceprint is not None and not heard.settled]
+    def _recognise(self, fresh: int) -> bool:
+        """Let the newest units, so many, join the speakers whose voice each surely is; returns whether all could."""
+        known = [heard for heard in self.heard[:-fresh] if heard.tells and heard.speaker is not None]
+        new = [i for i in range(len(self.heard) - fresh, len(self.heard)) if self.heard[i].tells]
+        if self.joined + len(new) > FEW * len(known):
+            return False
+        if not new:
+            return True
+        speakers, rows = np.unique([heard.speaker for heard in known], return_inverse=True)
+        prints = np.array([heard.unit.voiceprint for heard in known], np.float32)
+        voices = [
+            self.anchors.get(speaker, np.zeros(SIZE, np.float32)) + prints[rows == row].sum(axis=0)
+            for row, speaker in enumerate(speakers.tolist())
+        ]
+        alike = np.array([self.heard[i].unit.voiceprint for i in new], np.float32) @ unit_length(np.stack(voices)).T
+        second, first = np.sort(np.column_stack([np.full(len(new), -1.0), alike]), axis=1)[:, -2:].T
+        if first.min() < SURE or (first - second).min() < BY_FAR:
+            return False
+        for i, row in zip(new, alike.argmax(axis=1), strict=True):
+            self._tell(i, int(speakers[row]))
+        self.joined += len(new)
+        return True
+
+    def _cluster(self) -> None:
+        """Decide anew about all units whose own voice tells who they are."""
+        self.joined = 0
+        telling = [i for i, heard in enumerate(self.heard) if heard.tells and not heard.settled]
         if telling:
             for i, speaker in zip(telling, self._speakers(telling), strict=True):
                 self._tell(i, speaker)
+
+    def _fill_in(self) -> None:
+        """Give what is too short to tell to whoever talks next to it."""
         for i, heard in enumerate(self.heard):
-            if heard.unit.voiceprint is None and not heard.settled:
+            if not heard.tells and not heard.settled:
                 self._tell(i, self._neighbour(i))
 
     def _tell(self, i: int, speaker: int | None) -> None:

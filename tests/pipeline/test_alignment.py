@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import itertools
+from typing import Any
 
 import numpy as np
 import pytest
 
-from pipeline import snapshot
+from pipeline import alignment, snapshot
 from pipeline.alignment import LONGEST_TURN, TURN_PAUSE, SpeakerMemory
-from pipeline.clustering import NEWCOMER_SECONDS
+from pipeline.clustering import NEWCOMER_SECONDS, voices
 from pipeline.diarisation import DiariserState, Stretch, Unit
 from pipeline.diarisation.local import REACH_SECONDS, LocalDiariser
+from pipeline.diarisation.tags import TaggedWord
 from pipeline.timeline import SAMPLE_RATE, Turn
 from pipeline.voiceprint import SIZE
 from tests.talkers import HIGH, LOW, conversation, small_talk
@@ -210,3 +212,76 @@ def listen(audio: np.ndarray, memory: SpeakerMemory) -> None:
         (observation,) = diariser.observe([Stretch(audio[start:end], start, state)])
         state = observation.state
         memory.learn(observation.units)
+
+
+@pytest.fixture
+def clusterings(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many voiceprints were clustered, time after time."""
+    of: list[int] = []
+
+    def counted(prints: np.ndarray, *others: Any) -> np.ndarray:
+        of.append(len(prints))
+        return voices(prints, *others)
+
+    monkeypatch.setattr(alignment, "voices", counted)
+    return of
+
+
+def known_well(clusterings: list[int], seconds: float = 60) -> SpeakerMemory:
+    """A memory of two who have taken turns for long enough that a unit more changes little."""
+    memory = SpeakerMemory()
+    memory.learn(speech(0, *([ANNA] * 10 + [BEN] * 10) * round(seconds / 10)))
+    clusterings.clear()
+    return memory
+
+
+def test_while_little_is_known_all_is_clustered_anew_at_every_hop(clusterings: list[int]) -> None:
+    memory = SpeakerMemory()
+    for hop in range(20):
+        memory.learn(speech(hop / 2, ANNA))
+    assert clusterings == list(range(1, 21))
+
+
+def test_whoever_surely_is_somebody_joins_them_until_a_hundredth_has(clusterings: list[int]) -> None:
+    memory = known_well(clusterings, seconds=100)  # 200 units
+    for hop in range(6):
+        memory.learn(speech(100 + hop / 2, ANNA))
+    assert clusterings == [203, 206]
+    assert told(memory)[-1] == (1, 100.0, 103.0)
+
+
+def test_a_new_voice_is_heard_as_soon_as_ever_however_much_is_known(clusterings: list[int]) -> None:
+    memory = known_well(clusterings)
+    memory.learn(speech(60, CLEO))
+    memory.learn(speech(60.5, CLEO))
+    assert len(clusterings) == 2
+    assert told(memory)[-1] == (3, 60.0, 61.0)
+
+
+def test_a_voice_between_two_is_left_to_the_clustering(clusterings: list[int]) -> None:
+    memory = known_well(clusterings)
+    memory.learn(speech(60, voice(1, 0.8)))
+    assert len(clusterings) == 1
+
+
+def test_what_a_speaker_said_long_ago_tells_who_joins_them(clusterings: list[int]) -> None:
+    memory = known_well(clusterings)
+    memory.learn(speech(61, *[CLEO] * 4))
+    memory.anchors[3] = 1_000 * voice(0, 0, 0.3, 1).astype(np.float32)  # it was nothing like what they say now
+    clusterings.clear()
+    memory.learn(speech(63, CLEO))
+    assert len(clusterings) == 1
+
+
+def test_a_memory_goes_on_counting_who_joined_after_it_was_packed(clusterings: list[int]) -> None:
+    memory = known_well(clusterings)
+    memory.learn(speech(60, ANNA))
+    again = SpeakerMemory.unpack(snapshot.unpack(snapshot.pack(memory.pack())))
+    again.learn(speech(60.5, ANNA))
+    assert len(clusterings) == 1
+
+
+def test_another_diarisers_word_is_followed_at_once_however_much_is_known(clusterings: list[int]) -> None:
+    memory = known_well(clusterings)
+    memory.tell([TaggedWord(0, 5, "yes", 1)], 0, 5)
+    assert len(clusterings) == 1
