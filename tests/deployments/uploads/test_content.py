@@ -16,18 +16,10 @@ from tests.media.mutants import mutants
 from tests.service import Pcm, Service, assert_same, record, running_service, silence
 from tests.uploads import SAID, send, taken_in, wav_of
 
-
-@pytest.fixture(scope="module")
-def wav(small_conversation: Any) -> bytes:
-    return wav_of(small_conversation[0])
-
-
 AT_ONCE = 8  # uploads under way
 AUTOSCALED = ("recording worker", "emotion recogniser", OTHERS)
 MOST_MORE = 500.0  # MB that a kind of process may have grown by
 BOMBS = ("bomb.flac", "nested.m4a")  # those that are known for bombs before hours of them are heard
-
-
 UNAGREED = "Everyone who is heard must have agreed before a recording is read (consent=true)."
 
 
