@@ -1,7 +1,7 @@
 """SpeakerMemory: who said each unit of speech, with names that stay put from hop to hop.
 
-Every hop, the units of the last three minutes are clustered anew, together with one anchor for each speaker
-known from before; the clusters then take over the speakers with whom they share the most speech (Hungarian
+The units of the last three minutes are clustered anew at every hop, or every few, together with one anchor for each
+speaker known from before; the clusters then take over the speakers with whom they share the most speech (Hungarian
 assignment), so that a number never changes hands. Most online error falls in the first minute, and clustering anew
 corrects it; a speaker's anchor remembers the rest of a long conversation in constant space. Once much is known, one
 unit more changes little: those that surely are somebody's join them, a few at a time, until all is clustered anew.
@@ -30,7 +30,7 @@ ANYBODY: Final = Expected()
 ACTIVE_SECONDS: Final = 180.0  # units younger than this may still change their speaker
 FEW: Final = 0.01  # units, of those that are known, that may join speakers until all are clustered anew
 SURE: Final = 0.6  # cosine to the voice of a speaker from which a unit is theirs ...
-BY_FAR: Final = 0.3  # ... if that to everybody else's is less by so much. So the error is that of clustering every hop
+BY_FAR: Final = 0.3  # ... if that to everybody else's is less by so much
 SAME: Final = 0.3  # distance at which two known speakers turn out to be one: a merge cannot be taken back
 ANCHOR_SECONDS: Final = 10.0  # weight, in speech, of what is remembered of a speaker when clusters take speakers over
 TURN_PAUSE: Final = round(0.55 * SAMPLE_RATE)  # a longer pause ends a turn; shorter ones are bridged
@@ -293,28 +293,36 @@ class SpeakerMemory:
                     merged.append((stays, goes))
         return merged
 
-    def _recognise(self, fresh: int) -> bool:
+    def _recognise(self, units: int) -> bool:
         """Let the newest units, so many, join the speakers whose voice each surely is; returns whether all could."""
-        known = [heard for heard in self.heard[:-fresh] if heard.tells and heard.speaker is not None]
-        new = [i for i in range(len(self.heard) - fresh, len(self.heard)) if self.heard[i].tells]
-        if self.joined + len(new) > FEW * len(known):
+        before = len(self.heard) - units
+        known = [heard for heard in self.heard[:before] if heard.tells and heard.speaker is not None]
+        joining = [i for i in range(before, len(self.heard)) if self.heard[i].tells]
+        if self.joined + len(joining) > FEW * len(known):
             return False
-        if not new:
+        if not joining:
             return True
-        speakers, rows = np.unique([heard.speaker for heard in known], return_inverse=True)
-        prints = np.array([heard.unit.voiceprint for heard in known], np.float32)
-        voices = [
-            self.anchors.get(speaker, np.zeros(SIZE, np.float32)) + prints[rows == row].sum(axis=0)
-            for row, speaker in enumerate(speakers.tolist())
-        ]
-        alike = np.array([self.heard[i].unit.voiceprint for i in new], np.float32) @ unit_length(np.stack(voices)).T
-        second, first = np.sort(np.column_stack([np.full(len(new), -1.0), alike]), axis=1)[:, -2:].T
-        if first.min() < SURE or (first - second).min() < BY_FAR:
+        speakers, sums = self._sums(known)
+        alike = np.array([self.heard[i].unit.voiceprint for i in joining], np.float32) @ unit_length(sums).T
+        nearest = alike.argmax(axis=1)
+        others = alike.copy()
+        others[np.arange(len(joining)), nearest] = -1  # as of somebody who is like nobody, where there are no others
+        sure = (alike.max(axis=1) >= SURE) & (alike.max(axis=1) - others.max(axis=1) >= BY_FAR)
+        if not sure.all():
             return False
-        for i, row in zip(new, alike.argmax(axis=1), strict=True):
-            self._tell(i, int(speakers[row]))
-        self.joined += len(new)
+        for i, row in zip(joining, nearest.tolist(), strict=True):
+            self._tell(i, speakers[row])
+        self.joined += len(joining)
         return True
+
+    def _sums(self, known: Sequence[Heard]) -> tuple[list[int], NDArray[np.float32]]:
+        """Everybody's number, and the sum (speakers, SIZE) of each one's anchor and of these units, weighed."""
+        speakers = sorted({*self.anchors, *(heard.speaker for heard in known if heard.speaker is not None)})
+        anchors = [self.anchors.get(speaker, np.zeros(SIZE, np.float32)) for speaker in speakers]
+        prints = np.array([heard.unit.voiceprint for heard in known], np.float32)
+        seconds = np.array([heard.unit.end - heard.unit.start for heard in known], np.float32) / SAMPLE_RATE
+        theirs = np.array([[heard.speaker == speaker for heard in known] for speaker in speakers], np.float32)
+        return speakers, np.asarray(np.stack(anchors) + (theirs * seconds) @ prints, np.float32)
 
     def _cluster(self) -> None:
         """Decide anew about all units whose own voice tells who they are."""

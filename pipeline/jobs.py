@@ -11,8 +11,8 @@
     tonetrack:owner-known:OWNER     string  there as long as an owner is known, whether they have any or not
 
 Only the first two belong to a recording and share its hash slot; the others are lists of what is there, which whoever
-reads them checks against the recordings themselves. Here is what doors ask of them; what workers write is
-`pipeline.work`'s. Once a recording is heard it is a session as well, with the same id and keys, which has ended
+reads them checks against the recordings themselves. What workers write of a recording while they hear it is
+`pipeline.work`'s. Once it is heard it is a session as well, with the same id and keys, which has ended
 (`pipeline.store`).
 """
 

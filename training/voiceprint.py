@@ -99,8 +99,9 @@ def build(state: State) -> onnx.ModelProto:
         said, last = f"said{number}", f"last{number}"
         inputs = [heard, *weights, "lengths", "", "begun"]
         nodes.append(helper.make_node("LSTM", inputs, [said, last], f"lstm{number}", hidden_size=CELLS))
-        heard = f"heard{number}"
-        nodes.append(helper.make_node("Squeeze", [said, "direction"], [heard]))
+        if number < LAYERS - 1:
+            heard = f"heard{number}"
+            nodes.append(helper.make_node("Squeeze", [said, "direction"], [heard]))
     nodes += [
         helper.make_node("Squeeze", [last, "first"], ["final"]),
         helper.make_node("Gemm", ["final", "linear", "bias"], ["embedding"], transB=1),

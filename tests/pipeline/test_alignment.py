@@ -244,10 +244,42 @@ def test_while_little_is_known_all_is_clustered_anew_at_every_hop(clusterings: l
 
 def test_whoever_surely_is_somebody_joins_them_until_a_hundredth_has(clusterings: list[int]) -> None:
     memory = known_well(clusterings, seconds=100)  # 200 units
-    for hop in range(6):
-        memory.learn(speech(100 + hop / 2, ANNA))
+    for hop, (voiceprint, speaker) in enumerate([(ANNA, 1), (BEN, 2), (ANNA, 1), (BEN, 2), (ANNA, 1), (BEN, 2)]):
+        memory.learn(speech(100 + hop / 2, voiceprint))
+        assert told(memory)[-1] == (speaker, 100 + hop / 2, 100.5 + hop / 2)
     assert clusterings == [203, 206]
-    assert told(memory)[-1] == (1, 100.0, 103.0)
+
+
+def test_who_is_somebody_but_not_surely_is_left_to_the_clustering(clusterings: list[int]) -> None:
+    memory = known_well(clusterings)
+    memory.learn(speech(60, voice(0.5, 0, 0.9)))  # like nobody else at all
+    assert len(clusterings) == 1
+
+
+def test_of_a_hop_all_join_or_none(clusterings: list[int]) -> None:
+    memory = known_well(clusterings, seconds=100)
+    memory.learn(speech(100, ANNA, voice(1, 0.8)))
+    assert len(clusterings) == 1
+
+
+def test_whoever_comes_back_after_long_joins_who_they_were(clusterings: list[int]) -> None:
+    memory = known_well(clusterings)
+    memory.learn(speech(61, *[CLEO] * 4))
+    first, *later = memory.turns()
+    memory.retire(first, later[0])
+    memory.anchors[3] = 5 * CLEO.astype(np.float32)
+    memory.heard = [heard for heard in memory.heard if heard.speaker != 3]
+    clusterings.clear()
+    memory.learn(speech(70, CLEO))
+    assert clusterings == []
+    assert told(memory)[-1] == (3, 70.0, 70.5)
+
+
+def test_who_turn_out_to_be_one_are_clustered_anew(clusterings: list[int]) -> None:
+    memory = known_well(clusterings)
+    memory.anchors = {1: ANNA.astype(np.float32), 4: ANNA.astype(np.float32)}
+    assert memory.learn(speech(60, ANNA)) == [(1, 4)]
+    assert len(clusterings) == 1
 
 
 def test_a_new_voice_is_heard_as_soon_as_ever_however_much_is_known(clusterings: list[int]) -> None:
@@ -285,3 +317,14 @@ def test_another_diarisers_word_is_followed_at_once_however_much_is_known(cluste
     memory = known_well(clusterings)
     memory.tell([TaggedWord(0, 5, "yes", 1)], 0, 5)
     assert len(clusterings) == 1
+
+
+def test_whenever_a_memory_is_packed_it_tells_the_same() -> None:
+    moved, stayed = SpeakerMemory(), SpeakerMemory()
+    rng = np.random.default_rng(3)
+    for hop in range(300):
+        said = (ANNA, BEN, CLEO)[hop // 12 % 3] + rng.normal(0, 0.05, SIZE).astype(np.float16)
+        units = speech(hop / 2, voice(*said))
+        moved = SpeakerMemory.unpack(snapshot.unpack(snapshot.pack(moved.pack())))
+        assert moved.learn(units) == stayed.learn(units)
+        assert moved.turns() == stayed.turns()

@@ -29,11 +29,13 @@ def test_voiceprints_have_unit_length_even_of_silence(encoder: VoiceEncoder) -> 
     assert np.linalg.norm(prints, axis=1) == pytest.approx(1, abs=1e-5)
 
 
-def test_a_voiceprint_does_not_depend_on_its_company(encoder: VoiceEncoder) -> None:
+def test_a_voiceprint_is_the_same_in_any_company(encoder: VoiceEncoder) -> None:
     windows = [LOW.say(seconds, seed=2) for seconds in (0.4, 1.6, 0.9, 1.2, 0.5)]
-    together = encoder.encode(windows)
+    click = np.zeros(SAMPLE_RATE, np.float32)
+    click[8_000] = 1  # all power in a few frames: the encoder takes no greater numbers
+    together = encoder.encode([*windows, click])[: len(windows)]
     alone = np.concatenate([encoder.encode([window]) for window in windows])
-    assert together == pytest.approx(alone, abs=1e-5)
+    np.testing.assert_array_equal(together, alone)
 
 
 def test_loudness_does_not_matter(encoder: VoiceEncoder) -> None:

@@ -52,7 +52,8 @@ async def soak(service: Service, sessions: int, seconds: float, seed: int, say: 
         say.print(f"{people.sessions} sessions, {people.uploads} uploads; {left / 60:.0f} minutes left", style="dim")
     await asyncio.gather(*busy)
     after = await asyncio.to_thread(living, service)
-    p50, p95, p99 = (float(np.percentile(people.lags, part)) for part in (50, 95, 99))
+    lags = people.lags or [np.nan]  # an hour's figures are not lost where nobody was heard to the end
+    p50, p95, p99 = (float(np.percentile(lags, part)) for part in (50, 95, 99))
     return {
         "minutes": seconds / 60,
         "at_once": sessions,

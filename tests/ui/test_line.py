@@ -237,10 +237,17 @@ def test_a_document_has_so_many_lines(page_url: str) -> None:
 
 def test_no_request_has_a_body(page_url: str) -> None:
     """One of 100 MB was read into the memory of the one process before it was refused."""
-    assert httpx.post(f"{page_url}/", content=b"x").status_code == 400
-    chunks = (b"bokeh-session-id=mine" for _ in range(1))
+    assert refused("POST", page_url, b"x", {})
     form = {"Content-Type": "application/x-www-form-urlencoded"}
-    assert httpx.request("GET", f"{page_url}/", content=chunks, headers=form).status_code == 400
+    assert refused("GET", page_url, (b"bokeh-session-id=mine" for _ in range(1)), form)
+
+
+def refused(method: str, page_url: str, content: bytes | Iterator[bytes], headers: dict[str, str]) -> bool:
+    """Whether a request is: a body that nobody reads resets the line, at times before the answer was read."""
+    try:
+        return httpx.request(method, f"{page_url}/", content=content, headers=headers).status_code == 400
+    except (httpx.ReadError, httpx.WriteError):
+        return True
 
 
 @pytest.mark.slow
