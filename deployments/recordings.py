@@ -34,6 +34,7 @@ from pipeline.blobs import Blob, Blobs, BlobTrouble
 from pipeline.conversation import Question
 from pipeline.corrections import Telling
 from pipeline.emotion import EmotionHead
+from pipeline.enrolment import version
 from pipeline.hearing import READING, Ears, Listening, Progress
 from pipeline.job import Cancelled, Job, State, Superseded, UnknownRecording, sentence
 from pipeline.jobs import JobStore
@@ -142,7 +143,8 @@ class RecordingWorker:
     def _hear(self, recording: str, worker: str) -> None:
         job = self._loop.run(self._jobs.job(recording))
         start = time.monotonic()
-        notes = _Notes(self._loop, self._work, recording, worker, self._head.version)
+        models = f"{self._head.version} {version()}"
+        notes = _Notes(self._loop, self._work, recording, worker, models)
         reporter = _Reporter(self._told(recording, worker), notes, job.progress)
         opinions = _Opinions(self._loop, self._second, job, notes, self._told(recording, worker))
         how = Listening(
@@ -231,15 +233,15 @@ class RecordingWorker:
 class _Notes:
     """What was heard of a recording, in Redis.
 
-    `model`: the version of what hears it, for another's notes would mean nothing to it.
+    `models`: the versions of those that hear it, for others' notes would mean nothing to them.
     """
 
-    def __init__(self, loop: Loop, work: Work, recording: str, worker: str, model: str) -> None:
+    def __init__(self, loop: Loop, work: Work, recording: str, worker: str, models: str) -> None:
         self._loop = loop
         self._work = work
         self._recording = recording
         self._worker = worker
-        self._model = model
+        self._models = models
         self._further = False
 
     def further(self) -> bool:
@@ -248,10 +250,10 @@ class _Notes:
         return further
 
     def get(self, key: str) -> bytes | None:
-        return self._loop.run(self._work.noted(self._recording, f"{self._model}/{key}"))
+        return self._loop.run(self._work.noted(self._recording, f"{self._models}/{key}"))
 
     def put(self, key: str, value: bytes) -> None:
-        self._loop.run(self._work.note(self._recording, self._worker, f"{self._model}/{key}", value))
+        self._loop.run(self._work.note(self._recording, self._worker, f"{self._models}/{key}", value))
         self._further = True
 
 
