@@ -24,6 +24,7 @@ from pipeline.matching import best_pairs
 from pipeline.session import Expected
 from pipeline.telling import speakers_told
 from pipeline.timeline import SAMPLE_RATE, Turn
+from pipeline.turns import Heard, told_of
 from pipeline.voiceprint import SIZE
 
 ANYBODY: Final = Expected()
@@ -33,28 +34,6 @@ SURE: Final = 0.6  # cosine to the voice of a speaker from which a unit is their
 BY_FAR: Final = 0.3  # ... if that to everybody else's is less by so much
 SAME: Final = 0.3  # distance at which two known speakers turn out to be one: a merge cannot be taken back
 ANCHOR_SECONDS: Final = 10.0  # weight, in speech, of what is remembered of a speaker when clusters take speakers over
-TURN_PAUSE: Final = round(0.55 * SAMPLE_RATE)  # a longer pause ends a turn; shorter ones are bridged
-LONGEST_TURN: Final = 30 * SAMPLE_RATE  # a monologue is cut here, so that what may still change stays small
-SECOND_PAUSE: Final = 0.2  # s; shorter ones within what is said beneath a turn are bridged
-SECOND_REACH: Final = 10 * SAMPLE_RATE  # who talks beneath another has talked this shortly before, or does after
-
-
-@dataclass(frozen=True, slots=True)
-class Heard:
-    """A unit and its speaker; `number` counts the units of the conversation.
-
-    `settled`: another diariser has said who it is.
-    """
-
-    number: int
-    unit: Unit
-    speaker: int | None
-    settled: bool = False
-
-    @property
-    def tells(self) -> bool:
-        """Whether its own voice tells who it is."""
-        return self.unit.voiceprint is not None
 
 
 @dataclass
@@ -133,40 +112,16 @@ class SpeakerMemory:
         return merged
 
     def turns(self) -> list[Turn]:
-        """The active units as turns, in order of time; an id is twice the number of a turn's first unit."""
+        """The active units as turns, in order of time."""
         return self.told()[0]
 
-    def told(self) -> tuple[list[Turn], list[Turn]]:
-        """The turns, and what is said beneath them: both are told every hop."""
-        runs = self._runs()
-        return [turn for turn, _ in runs], self._beneath(runs)
-
     def second_voices(self) -> list[Turn]:
-        """What is said beneath the turns, in order of time, each within one of them."""
+        """What is said beneath the turns."""
         return self.told()[1]
 
-    def _beneath(self, runs: Sequence[tuple[Turn, list[Heard]]]) -> list[Turn]:
-        """What is said beneath the turns.
-
-        Two voices at once give a voiceprint that is neither's. Who talks beneath another has most often just talked,
-        or is about to (Otterson and Ostendorf 2007), so it is the nearest other speaker in time. An id is one more
-        than twice the number of the first unit.
-        """
-        found: list[Turn] = []
-        turn_of = {heard.number: turn for turn, units in runs for heard in units if heard.unit.overlap}
-        faces = self._faces() if turn_of else []
-        for i, heard in enumerate(self.heard):
-            turn = turn_of.get(heard.number)
-            if turn is None or heard.unit.overlap is None or (speaker := self._nearest_other(i, faces)) is None:
-                continue
-            start, end = (round(sample / SAMPLE_RATE, 3) for sample in heard.unit.overlap)
-            last = found[-1] if found else None
-            if last and last.id > turn.id and last.speaker == speaker and start - last.end <= SECOND_PAUSE:
-                found[-1] = last.model_copy(update={"end": end})
-            else:
-                identity = 2 * heard.number + 1
-                found.append(Turn(id=identity, speaker=speaker, start=start, end=end, second_voice=True))
-        return found
+    def told(self) -> tuple[list[Turn], list[Turn]]:
+        """The turns, and what is said beneath them, see `pipeline.turns`: both are told every hop."""
+        return told_of(self.heard, self._faces(), self.going_on)
 
     def tell(self, words: Sequence[TaggedWord], since: float, until: float) -> dict[int, int]:
         """Let another diariser's words in [since, until) decide, and those before it tell whose tags they are.
@@ -218,46 +173,12 @@ class SpeakerMemory:
             state["faces"],
             set(state["vouched"]),
             state["going_on"],
-            state.get("joined", 0),
+            state.get("joined", 0),  # which snapshots of before do not hold
         )
-
-    def _runs(self) -> list[tuple[Turn, list[Heard]]]:
-        """The turns, and the units of each."""
-        runs: list[tuple[int, list[Heard]]] = []
-        before: int | None = None
-        for heard, face in zip(self.heard, self._faces(), strict=True):
-            run = runs[-1][1] if face is not None and face == before else None
-            if (
-                run
-                and heard.unit.start - run[-1].unit.end <= TURN_PAUSE
-                and heard.unit.end - run[0].unit.start <= LONGEST_TURN
-            ):
-                run.append(heard)
-            elif face is not None:
-                runs.append((face, [heard]))
-            before = face
-        return [(self._turn(face, run), run) for face, run in runs]
-
-    def _turn(self, speaker: int, run: list[Heard]) -> Turn:
-        first, last = run[0], run[-1]
-        until = max(last.unit.end, self.going_on) if last is self.heard[-1] else last.unit.end
-        start, end = (round(sample / SAMPLE_RATE, 3) for sample in (first.unit.start, until))
-        return Turn(id=2 * first.number, speaker=speaker, start=start, end=end)
 
     def _faces(self) -> list[int | None]:
         """Under whose number each unit is shown."""
         return [None if heard.speaker is None else self.face(heard.speaker) for heard in self.heard]
-
-    def _nearest_other(self, i: int, faces: Sequence[int | None]) -> int | None:
-        """Of all who are not the speaker of unit `i`, who talks nearest to it in time, if that is near enough."""
-        unit = self.heard[i].unit
-        candidates = []
-        for direction in (range(i - 1, -1, -1), range(i + 1, len(faces))):
-            if (j := next((j for j in direction if faces[j] not in (None, faces[i])), None)) is not None:
-                other = self.heard[j].unit
-                candidates.append((max(other.start - unit.end, unit.start - other.end), faces[j]))
-        distance, nearest = min(candidates, default=(SECOND_REACH, None), key=lambda candidate: candidate[0])
-        return nearest if distance < SECOND_REACH else None
 
     def settled(self) -> dict[int, NDArray[np.float32]]:
         """The sum of all voiceprints of each speaker who is settled, the ones that are not here any more included."""

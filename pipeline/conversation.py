@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline import snapshot
-from pipeline.alignment import ACTIVE_SECONDS, ANYBODY, LONGEST_TURN, TURN_PAUSE, SpeakerMemory
+from pipeline.alignment import ACTIVE_SECONDS, ANYBODY, SpeakerMemory
 from pipeline.baseline import SpeakerBaselines
 from pipeline.corrections import Correction, Merging, Naming, Telling, check_merge, check_speaker
 from pipeline.diarisation import DiariserState, Observation, Stretch
@@ -50,6 +50,7 @@ from pipeline.session import Expected, Voice
 from pipeline.speech import SpeechState
 from pipeline.tail import Tail
 from pipeline.timeline import CHUNK_SECONDS, HOP_SECONDS, SAMPLE_RATE, EmotionReading, Timeline, Turn, Word
+from pipeline.turns import LONGEST_TURN, TURN_PAUSE
 
 HOP: Final = round(HOP_SECONDS * SAMPLE_RATE)  # samples
 TAIL_SECONDS: Final = 8.0  # kept behind the newest hop: the longest fragment, and the wait for its end

@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 from pipeline.clustering import unit_length, weighed
 from pipeline.diarisation.tags import TaggedWord, Told, speakers_of
 from pipeline.timeline import SAMPLE_RATE, Turn
+from pipeline.turns import Heard
 from pipeline.voiceprint import SIZE
 
 if TYPE_CHECKING:
-    from pipeline.alignment import Heard, SpeakerMemory
+    from pipeline.alignment import SpeakerMemory
 
 WORTH_A_NUMBER: Final = 1.0  # s of words that a new voice must have to become a speaker: a lone word's tag often errs
 

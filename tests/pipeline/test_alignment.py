@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 
 from pipeline import alignment, snapshot
-from pipeline.alignment import LONGEST_TURN, TURN_PAUSE, SpeakerMemory
+from pipeline.alignment import SpeakerMemory
 from pipeline.clustering import NEWCOMER_SECONDS, voices
 from pipeline.diarisation import DiariserState, Stretch, Unit
 from pipeline.diarisation.local import REACH_SECONDS, LocalDiariser
 from pipeline.diarisation.tags import TaggedWord
 from pipeline.timeline import SAMPLE_RATE, Turn
+from pipeline.turns import LONGEST_TURN, TURN_PAUSE
 from pipeline.voiceprint import SIZE
 from tests.talkers import HIGH, LOW, conversation, small_talk
 

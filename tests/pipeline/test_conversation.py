@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-from pipeline.alignment import ACTIVE_SECONDS, LONGEST_TURN
+from pipeline.alignment import ACTIVE_SECONDS
 from pipeline.baseline import SpeakerBaseline
 from pipeline.conversation import HOP, Conversation, Hop
 from pipeline.diarisation import DiariserState, Observation, Stretch, Unit
@@ -21,6 +21,7 @@ from pipeline.events import EmotionRead, Event, SpeakersMerged
 from pipeline.fragments import LONGEST
 from pipeline.speech import SpeechState
 from pipeline.timeline import EMOTIONS, SAMPLE_RATE, EmotionReading, Timeline, Turn
+from pipeline.turns import LONGEST_TURN
 from pipeline.voiceprint import SIZE
 from tests.service import Pcm, silence
 from tests.talkers import Said
