@@ -33,6 +33,7 @@ FEW: Final = 0.01  # units, of those that are known, that may join speakers unti
 SURE: Final = 0.6  # cosine to the voice of a speaker from which a unit is theirs ...
 BY_FAR: Final = 0.3  # ... if that to everybody else's is less by so much
 SAME: Final = 0.3  # distance at which two known speakers turn out to be one: a merge cannot be taken back
+REACH: Final = 0.5  # s from the words of a voice within which speech is theirs: a word's times err by some tenths
 ANCHOR_SECONDS: Final = 10.0  # weight, in speech, of what is remembered of a speaker when clusters take speakers over
 
 
@@ -126,7 +127,8 @@ class SpeakerMemory:
     def tell(self, words: Sequence[TaggedWord], since: float, until: float) -> dict[int, int]:
         """Let another diariser's words in [since, until) decide, and those before it tell whose tags they are.
 
-        Returns the speaker of each tag, as they are shown. A stretch in which it heard no word stays as it was.
+        Returns the speaker of each tag, as they are shown. What is further than REACH from all words it may have
+        missed: whose that is remains the memory's own to say.
         """
         told = turns_of(words, since, until)
         if not told:
@@ -136,8 +138,9 @@ class SpeakerMemory:
         for i, heard in enumerate(self.heard):
             start, end = heard.unit.start / SAMPLE_RATE, heard.unit.end / SAMPLE_RATE
             if since <= (start + end) / 2 < until:
-                nearest = max(told, key=lambda run: min(run.end, end) - max(run.start, start))
-                self.heard[i] = replace(heard, speaker=speakers[nearest.tag], settled=True)
+                nearest = min(told, key=lambda run: run.apart(start, end))
+                if nearest.apart(start, end) <= REACH:
+                    self.heard[i] = replace(heard, speaker=speakers[nearest.tag], settled=True)
         self._cluster()
         self._fill_in()
         return {tag: self.face(speaker) for tag, speaker in speakers.items()}

@@ -45,6 +45,10 @@ class Told:
     end: float
     tag: int
 
+    def apart(self, start: float, end: float) -> float:
+        """Seconds between it and the stretch [start, end); below 0 where they overlap, the more the longer."""
+        return max(self.start - end, start - self.end)
+
 
 def speakers_of(
     words: Sequence[TaggedWord],

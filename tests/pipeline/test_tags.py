@@ -118,3 +118,8 @@ def test_speakers_are_given_once_and_do_not_depend_on_the_tags(seed: int) -> Non
     assert len(given) == len(set(given))
     assert set(found) == {tag for _, _, tag in words}
     assert again == {renamed[tag]: speaker for tag, speaker in found.items()}
+
+
+def test_how_far_a_run_is_from_a_stretch() -> None:
+    run = Told(2.0, 3.0, 1)
+    assert [run.apart(0.0, 1.5), run.apart(3.5, 4.0), run.apart(2.0, 3.0), run.apart(2.5, 9.0)] == [0.5, 0.5, -1, -0.5]

@@ -88,11 +88,26 @@ def test_what_another_diariser_told_is_not_clustered_away() -> None:
     assert told(memory)[:2] == [(1, 0, 5), (2, 6, 11)]
 
 
-def test_a_stretch_without_words_stays_as_it_was() -> None:
+def test_who_talks_far_from_any_word_stays_who_they_were() -> None:
+    # All speech of a chunk once went to whoever said the nearest word: whom Google missed became somebody else.
     memory = SpeakerMemory()
-    memory.learn(speech(0, 4, ANNA))
+    memory.learn([*speech(0, 5, ANNA), *speech(20, 5, BEN)])
+    before = told(memory)
     assert memory.tell([], 0, 30) == {}
-    assert told(memory) == [(1, 0, 4)]
+    assert told(memory) == before
+    assert memory.tell(words(0, 5, tag=1), 0, 30) == {1: 1}
+    assert told(memory) == before == [(1, 0, 5), (2, 20, 25)]
+    assert [heard.settled for heard in memory.heard] == [True] * 10 + [False] * 10
+    memory.learn([*speech(31, 5, BEN), *speech(37, 5, ANNA)])
+    assert told(memory)[2:] == [(2, 31, 36), (1, 37, 42)], "and may still be known again"
+
+
+def test_speech_next_to_a_word_is_that_words_speakers() -> None:
+    memory = SpeakerMemory()
+    memory.learn([*speech(0, 6, ANNA), *speech(7, 4, ANNA)])
+    memory.tell([*words(0, 5, tag=1), *words(7.4, 3, tag=2)], 0, 30)  # the second voice is known to begin at 7.4 s only
+    settled = [(h.unit.start / SAMPLE_RATE, h.speaker) for h in memory.heard if h.settled]
+    assert settled == [*((i / 2, 1) for i in range(11)), *((7 + i / 2, 2) for i in range(8))]
 
 
 def test_a_word_of_an_unknown_tag_is_no_new_speaker() -> None:
