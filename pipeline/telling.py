@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -25,7 +25,7 @@ def speakers_told(
 ) -> dict[int, int]:
     """A speaker for each tag in `told`, the runs of the words from `since` seconds on; no two tags are one speaker.
 
-    Who was settled before is found by the words before `since` and by voice. Of the others, who has said most comes
+    Who is known from before is found by the words before `since` and by voice. Of the others, who has said most comes
     first, and becomes whom the memory took them for, or somebody new.
     """
     known = memory.settled()
@@ -35,7 +35,8 @@ def speakers_told(
     def likeness(tag: int, speaker: int) -> float:
         return float(voices[tag] @ unit_length(known[speaker])) if tag in voices else -1.0
 
-    found = speakers_of(words, _settled_turns(memory.heard), likeness, before=since, speakers=known)
+    repeated = _repeated(memory.heard, words[0].start, since, known)
+    found = speakers_of(words, repeated, likeness, before=since, speakers=known)
     seconds = {tag: sum(run.end - run.start for run in runs) for tag, runs in runs_of.items()}
     taken = {*known, *(speaker for speaker in found.values() if speaker)}
     speakers: dict[int, int] = {}
@@ -51,12 +52,18 @@ def speakers_told(
     return speakers
 
 
-def _settled_turns(heard: Iterable[Heard]) -> list[Turn]:
-    """The settled units as turns of their own."""
+def _repeated(heard: Iterable[Heard], start: float, end: float, known: Container[int]) -> list[Turn]:
+    """The units in [start, end), which is heard again, as turns of their own that tell whose the words there are.
+
+    Those count that are settled. Where none is, since nothing was told of that stretch, it is those that the memory
+    took for somebody `known`: else every answer that does not come could make somebody new of whoever changes.
+    """
+    again = [one for one in heard if start * SAMPLE_RATE < one.unit.end and one.unit.start < end * SAMPLE_RATE]
+    telling = [one for one in again if one.settled] or [one for one in again if one.speaker in known]
     return [
         Turn(id=one.number, speaker=one.speaker, start=one.unit.start / SAMPLE_RATE, end=one.unit.end / SAMPLE_RATE)
-        for one in heard
-        if one.settled and one.speaker is not None
+        for one in telling
+        if one.speaker is not None
     ]
 
 

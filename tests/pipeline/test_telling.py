@@ -80,6 +80,30 @@ def test_who_was_silent_in_the_tail_is_found_by_voice() -> None:
     assert memory.tell([*words(31, 6, 1), *words(40, 6, 2)], 30, 60) == {1: 3, 2: 1}
 
 
+def drifting(start: float, seconds: float, voiceprint: np.ndarray, into: np.ndarray) -> list[Unit]:
+    """Somebody whose voice becomes another, bit by bit."""
+    units = speech(start, seconds, voiceprint)
+    shares = np.linspace(0, 1, len(units))
+    mixed = [(1 - share) * voiceprint + share * into for share in shares]
+    return [
+        replace(unit, voiceprint=(one / np.linalg.norm(one)).astype(np.float16))
+        for unit, one in zip(units, mixed, strict=True)
+    ]
+
+
+def test_who_changes_while_nothing_is_told_stays_who_they_are() -> None:
+    # Where one answer was missing, the next one's tags were found by voice alone: Ben's other mood was somebody new.
+    ben_annoyed = voice(1, also=3, share=1.8)
+    memory = SpeakerMemory()
+    memory.learn([*speech(0, 10, ANNA), *speech(12, 10, BEN)])
+    memory.tell([*words(0, 10, 1), *words(12, 10, 2)], 0, 30)
+    memory.learn([*speech(31, 10, ANNA), *drifting(45, 10, BEN, into=ben_annoyed)])
+    memory.tell([], 30, 60)
+    memory.learn([*speech(61, 10, ben_annoyed), *speech(75, 5, ANNA)])
+    assert memory.tell([*words(45, 10, 5), *words(61, 10, 5), *words(75, 5, 4)], 60, 90) == {5: 2, 4: 1}
+    assert [speaker for speaker, *_ in told(memory)] == [1, 2, 1, 2, 2, 1]
+
+
 def test_what_another_diariser_told_is_not_clustered_away() -> None:
     memory = SpeakerMemory()
     memory.learn([*speech(0, 5, ANNA), *speech(6, 5, ANNA)])
