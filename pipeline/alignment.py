@@ -65,6 +65,11 @@ class SpeakerMemory:
         """The numbers under which everyone is shown who has been heard so far."""
         return sorted({self.face(speaker) for speaker in (*self.anchors, *(h.speaker for h in self.heard)) if speaker})
 
+    def complete(self, others: Iterable[int] = ()) -> bool:
+        """Whether, with some others, as many talk as are expected at most: nobody is new any more."""
+        everybody = {*self.speakers, *(self.face(speaker) for speaker in others)}
+        return self.expected.most is not None and len(everybody) >= self.expected.most
+
     def face(self, speaker: int) -> int:
         """The number under which a speaker is shown."""
         return self.faces.get(speaker, speaker)
@@ -295,7 +300,9 @@ class SpeakerMemory:
         names = {int(labels[row]): int(before[column]) for row, column in best_pairs(shared)}
         for cluster in dict.fromkeys(clusters[: len(telling)].tolist()):
             if cluster not in names:
-                names[cluster] = self.free_number([*before, *names.values()])
+                left = [speaker for speaker in known if speaker in told and speaker not in names.values()]
+                new = self.free_number([*before, *names.values()])
+                names[cluster] = left[0] if left and self.complete() else new
         return names
 
     def _neighbour(self, i: int) -> int | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Collection, Container, Iterable, Sequence
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -23,17 +23,18 @@ WORTH_A_NUMBER: Final = 1.0  # s of words that a new voice must have to become a
 def speakers_told(
     memory: SpeakerMemory, words: Sequence[TaggedWord], told: Sequence[Told], since: float
 ) -> dict[int, int]:
-    """A speaker for each tag in `told`, the runs of the words from `since` seconds on; no two tags are one speaker.
+    """A speaker for each tag in `told`, the runs of the words from `since` seconds on.
 
     Who is known from before is found by the words before `since` and by voice. Of the others, who has said most comes
-    first, and becomes whom the memory took them for, or somebody new.
+    first, and becomes whom the memory took them for, or somebody new. No two tags are one speaker, but where one of
+    them has next to no words, or no more people are expected.
     """
     known = memory.settled()
     runs_of = {tag: [run for run in told if run.tag == tag] for tag in dict.fromkeys(run.tag for run in told)}
     voices = {tag: _voice(_within(memory.heard, runs)) for tag, runs in runs_of.items()}
 
     def likeness(tag: int, speaker: int) -> float:
-        return float(voices[tag] @ unit_length(known[speaker])) if tag in voices else -1.0
+        return float(voices[tag] @ unit_length(known[speaker])) if tag in voices and speaker in known else -1.0
 
     repeated = _repeated(memory.heard, words[0].start, since, known)
     found = speakers_of(words, repeated, likeness, before=since, speakers=known)
@@ -46,10 +47,22 @@ def speakers_told(
             speaker = max(known, key=lambda other: likeness(tag, other))
         if speaker is None:
             heard = _heard_there(_within(memory.heard, runs_of[tag]))
-            speaker = heard if heard is not None and heard not in taken else memory.free_number(speakers.values())
+            speaker = heard if heard is not None and heard not in taken else _another(memory, taken, voices[tag])
         taken.add(speaker)
         speakers[tag] = speaker
     return speakers
+
+
+def _another(memory: SpeakerMemory, taken: Collection[int], voice: NDArray[np.float32]) -> int:
+    """Whom to take a voice for that is none of those `taken`: somebody new, while so many people are expected.
+
+    Else it is like one of the others whom the memory knows or, where there are none, like one of those after all.
+    """
+    if not memory.complete(taken):
+        return memory.free_number(taken)
+    sounds = memory.voices()
+    left = [speaker for speaker in memory.speakers if speaker not in taken] or sorted(taken)
+    return max(left, key=lambda speaker: float(voice @ unit_length(sounds[speaker])) if speaker in sounds else -1.0)
 
 
 def _repeated(heard: Iterable[Heard], start: float, end: float, known: Container[int]) -> list[Turn]:

@@ -168,6 +168,44 @@ def test_no_more_speakers_than_expected() -> None:
     assert bound.speakers == [1, 2]
 
 
+def test_tags_make_no_more_speakers_than_expected() -> None:
+    # Any voice that another diariser told apart was somebody new once, however few were said to talk.
+    memory = SpeakerMemory(Expected(1, 2))
+    memory.learn([*speech(0, 5, ANNA), *speech(5, 5, BEN)])
+    memory.tell([*words(0, 5, 1), *words(5, 5, 2)], 0, 30)
+    memory.learn(speech(40, 10, voice(2, also=1, share=0.4)))
+    assert memory.tell(words(40, 10, 1), 30, 60) == {1: 2}, "whoever is most like it"
+    assert memory.speakers == [1, 2]
+
+
+def test_more_tags_than_people_are_divided_among_them() -> None:
+    memory = SpeakerMemory(Expected(1, 2))
+    memory.learn([*speech(0, 8, ANNA), *speech(9, 8, ANNA), *speech(18, 8, voice(0, also=1, share=0.3))])
+    assert memory.speakers == [1]
+    told_apart = memory.tell([*words(0, 8, 1), *words(9, 6, 2), *words(18, 8, 3)], 0, 30)
+    assert told_apart == {1: 1, 2: 1, 3: 2}, "whoever says more comes first"
+    assert memory.speakers == [1, 2]
+
+
+def test_a_tag_of_whom_the_memory_does_not_know_is_whom_no_tag_is_yet() -> None:
+    memory = SpeakerMemory(Expected(1, 2))
+    memory.learn([*speech(0, 10, ANNA), *speech(11, 10, BEN)])  # of whom nothing was told
+    memory.tell([], 0, 30)
+    memory.learn([*speech(31, 12, ANNA), *speech(43, 8, voice(0, also=1, share=0.8))])
+    assert [speaker for speaker, *_ in told(memory)] == [1, 2, 1]
+    assert memory.tell([*words(31, 12, 3), *words(43, 8, 4)], 30, 60) == {3: 1, 4: 2}
+    assert memory.speakers == [1, 2]
+
+
+def test_a_speaker_without_a_voiceprint_is_like_nobody() -> None:
+    # Whom tags alone had made a speaker was looked up among the voices, and the answer was lost.
+    memory = SpeakerMemory()
+    memory.learn([*speech(0, 5, ANNA), *(replace(unit, voiceprint=None) for unit in speech(20, 3, BEN))])
+    memory.tell([*words(0, 5, 1), *words(20, 3, 2)], 0, 30)
+    memory.learn(speech(31, 5, CLEO))
+    assert memory.tell([*words(16, 1, 1), *words(31, 5, 1)], 30, 60) == {1: 3}
+
+
 def test_no_fewer_speakers_than_expected() -> None:
     alike = voice(0, also=1, share=0.6)
     units = [*speech(0, 6, ANNA), *speech(7, 6, alike)]
