@@ -91,7 +91,8 @@ def record(
     pace: Annotated[float, typer.Option(min=0, help="times real time; 0: as fast as it is taken")] = 1.0,
     codec: Annotated[str, typer.Option(help="pcm16, or webm for a sixteenth of the bandwidth")] = "pcm16",
     speakers_at_least: Annotated[
-        int | None, typer.Option(min=1, max=12, help="so many people will talk; live, only Google is told")
+        int | None,
+        typer.Option(min=1, max=12, help="so many people will talk; live, it only lets Google look for more than 6"),
     ] = None,
     speakers_at_most: Annotated[int | None, typer.Option(min=1, max=12, help="no more than so many")] = None,
     diariser: Annotated[

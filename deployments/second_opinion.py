@@ -105,13 +105,11 @@ class SecondOpinion:
         if self._opening is None:
             self._opening = asyncio.create_task(asyncio.to_thread(_load, self._settings))
         google = await asyncio.shield(self._opening)
-        from pipeline.diarisation.google import GoogleUnavailable, Hints
+        from pipeline.diarisation.google import GOOGLES_MOST, GoogleUnavailable, Hints
 
-        hints = Hints(
-            language=record.language or self._settings.google_language,
-            min_speakers=record.min_speakers or 1,
-            max_speakers=record.max_speakers,
-        )
+        # Not the fewest: so many need not talk in each half minute, and Google would tell one voice apart into as many.
+        most = record.max_speakers or max(GOOGLES_MOST, record.min_speakers or 0)
+        hints = Hints(language=record.language or self._settings.google_language, max_speakers=most)
         start = time.monotonic()
         try:
             words, code, message = await google.hear(question.audio, question.start, hints), "", ""

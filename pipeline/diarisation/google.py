@@ -26,6 +26,7 @@ from pipeline.timeline import SAMPLE_RATE
 
 LONGEST: Final = REQUEST_SECONDS  # that Google takes; they are 2 MB here, so its limit of 10 MB is never met
 
+FEWEST: Final = 1  # voices in a request, however many people talk in all; Google's own 2 would split a monologue
 GOOGLES_MOST: Final = 6  # voices that Google looks for unless told otherwise
 
 Code = Literal["credentials", "permission", "quota", "deadline", "language", "network", "failure"]
@@ -60,14 +61,7 @@ class Hints(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     language: str = Field("en-US", min_length=2, description="BCP-47 tag of the language spoken")
-    min_speakers: int = Field(1, ge=1, description="fewest voices in a request; Google's own 2 would split a monologue")
-    max_speakers: int | None = Field(None, ge=1, description="most voices in a request; None: 6, or the fewest")
-
-    @model_validator(mode="after")
-    def _at_least_as_many_at_most(self) -> Hints:
-        if self.max_speakers is not None and self.max_speakers < self.min_speakers:
-            raise ValueError(f"at most {self.max_speakers} speakers cannot be at least {self.min_speakers}")
-        return self
+    max_speakers: int = Field(GOOGLES_MOST, ge=1, description="most voices in a request")
 
 
 class GoogleSettings(Hints):
@@ -154,9 +148,8 @@ class GoogleDiariser:
 
 
 def _request(audio: NDArray[np.int16], hints: Hints, model: str | None) -> speech.RecognizeRequest:
-    most = hints.max_speakers or (hints.min_speakers if hints.min_speakers > GOOGLES_MOST else None)
     diarization = speech.SpeakerDiarizationConfig(
-        enable_speaker_diarization=True, min_speaker_count=hints.min_speakers, max_speaker_count=most
+        enable_speaker_diarization=True, min_speaker_count=FEWEST, max_speaker_count=hints.max_speakers
     )
     config = speech.RecognitionConfig(
         encoding=speech.RecognitionConfig.AudioEncoding.LINEAR16,

@@ -283,19 +283,33 @@ async def test_the_session_decides_and_else_the_setting(
     assert len(ear.asked) == len(of(events, WordsHeard)) == asked
 
 
-async def test_a_session_brings_hints(store: SessionStore, google: Google, talk: Spoken) -> None:
+async def test_a_session_brings_its_language(store: SessionStore, google: Google, talk: Spoken) -> None:
     ear = Ear(talk)
     async with google(ear, google_language="hu-HU") as actors:
         actor = await actors.start()
         await heard(store, actor, talk[0], 4)
-        await heard(store, actor, talk[0], 4, language="de-CH", min_speakers=2, max_speakers=3)
-    plain, hinted = (request.config for request in ear.requests)
-    speakers = [
-        (each.diarization_config.min_speaker_count, each.diarization_config.max_speaker_count)
-        for each in (plain, hinted)
-    ]
-    assert (plain.language_code, hinted.language_code) == ("hu-HU", "de-CH")
-    assert speakers == [(1, 0), (2, 3)]
+        await heard(store, actor, talk[0], 4, language="de-CH")
+    assert [request.config.language_code for request in ear.requests] == ["hu-HU", "de-CH"]
+
+
+@pytest.mark.parametrize(
+    ("hints", "asked"),
+    [
+        ({}, (1, 6)),
+        ({"min_speakers": 2, "max_speakers": 3}, (1, 3)),
+        ({"min_speakers": 4, "max_speakers": 4}, (1, 4)),
+        ({"min_speakers": 8}, (1, 8)),
+    ],
+)
+async def test_google_is_told_how_many_talk_at_most_and_not_that_all_of_them_do(
+    store: SessionStore, google: Google, talk: Spoken, hints: dict[str, int], asked: tuple[int, int]
+) -> None:
+    """A monologue of half a minute came back as four voices where four people were to talk in all."""
+    ear = Ear(talk)
+    async with google(ear) as actors:
+        await heard(store, await actors.start(), talk[0], 4, **hints)
+    told = ear.requests[0].config.diarization_config
+    assert (told.min_speaker_count, told.max_speaker_count) == asked
 
 
 async def test_an_erased_session_waits_for_nothing(store: SessionStore, google: Google, talk: Spoken) -> None:
