@@ -25,24 +25,23 @@ from redis.exceptions import RedisError
 
 from deployments.loop import Loop
 from deployments.metrics import RECORDING_SPEED, RECORDINGS, RECORDINGS_OVER, REDIS_MEMORY
+from deployments.opinions import Opinions
 from deployments.queue import TASK, renewing
-from deployments.second_opinion import Opinion, SecondOpinion
+from deployments.second_opinion import SecondOpinion
 from deployments.sessions import open_store
 from deployments.settings import Settings
 from deployments.webhooks import Deliverer, announce
 from pipeline.blobs import Blob, Blobs, BlobTrouble
-from pipeline.conversation import Question
-from pipeline.corrections import Telling
 from pipeline.emotion import EmotionHead
 from pipeline.enrolment import version
 from pipeline.hearing import READING, Ears, Listening, Progress
-from pipeline.job import Cancelled, Job, State, Superseded, UnknownRecording, sentence
+from pipeline.job import Cancelled, State, Superseded, UnknownRecording, sentence
 from pipeline.jobs import JobStore
 from pipeline.logs import about, speak, why
 from pipeline.media import decode, decode_channels
 from pipeline.media.undecodable import UndecodableAudio
 from pipeline.recording import listen
-from pipeline.session import Expected, SessionRecord, UnknownSession
+from pipeline.session import Expected, UnknownSession
 from pipeline.sound import Pcm, Sound
 from pipeline.store import connect
 from pipeline.webhooks import WebhookStore
@@ -145,8 +144,9 @@ class RecordingWorker:
         start = time.monotonic()
         models = f"{self._head.version} {version()}"
         notes = _Notes(self._loop, self._work, recording, worker, models)
-        reporter = _Reporter(self._told(recording, worker), notes, job.progress)
-        opinions = _Opinions(self._loop, self._second, job, notes, self._told(recording, worker))
+        tell = self._told(recording, worker)
+        reporter = _Reporter(tell, notes, job.progress)
+        opinions = Opinions(self._loop, self._second, job, notes, lambda: tell(notes.further()))
         how = Listening(
             expected=Expected(job.min_speakers or 1, job.max_speakers),
             channels=job.channels_as == "speakers",
@@ -159,7 +159,7 @@ class RecordingWorker:
         with self._blobs.read(recording) as file, Sound(self._blocks(file, how.channels, most)) as sound:
             heard = listen(sound, self._ears, self._head, how)
             self._loop.run(self._work.adopt(recording, heard.seconds))
-            for number, events in enumerate(heard.told(job.purpose)):
+            for number, events in enumerate(heard.told(job.purpose, opinions.warned)):
                 self._loop.run(self._work.publish(recording, number, events))
         told = {"warning": opinions.warning} if opinions.warning else {}
         whole = {"seconds": heard.seconds, "done": heard.seconds, "progress": 1.0}
@@ -276,40 +276,6 @@ class _Reporter:
         share = round(min(progress.share, 0.999), 4)  # all of it only once everything is published
         self._reached = max(share, self._reached)
         self._tell(self._notes.further(), step=progress.step, done=progress.done, progress=self._reached)
-
-
-class _Opinions:
-    """Another diariser's opinions on a recording, each of them asked for once. `warning`: why there was none.
-
-    It may take its time. So each answer, and each that fails to come, is a sign of life, and the moment at which it is
-    seen that nobody wants the recording any more.
-    """
-
-    def __init__(
-        self, loop: Loop, second: SecondOpinion, job: Job, notes: _Notes, tell: Callable[[bool], None]
-    ) -> None:
-        self._loop = loop
-        self._second = second
-        self._notes = notes
-        self._tell = tell
-        known = job.model_dump(include=set(SessionRecord.model_fields) & set(Job.model_fields) - {"expires_in"})
-        self._record = SessionRecord(**known, stopped=True, expires_in=0)
-        self.warning = ""
-
-    def __call__(self, question: Question) -> Telling:
-        key = f"told-{question.until:.3f}"
-        if (noted := self._notes.get(key)) is not None:
-            return Telling.model_validate_json(noted)
-        opinion = self._loop.run(self._ask(question))
-        if opinion.warning:
-            self.warning = opinion.warning.message
-        else:
-            self._notes.put(key, opinion.telling.model_dump_json().encode())
-        self._tell(self._notes.further())
-        return opinion.telling
-
-    async def _ask(self, question: Question) -> Opinion:
-        return await self._second.ask(question, self._record).answer
 
 
 async def _open_stores(settings: Settings) -> tuple[JobStore, Work, WebhookStore]:

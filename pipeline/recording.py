@@ -24,7 +24,7 @@ from pipeline.alignment import ANYBODY, SpeakerMemory
 from pipeline.conversation import Question
 from pipeline.diarisation import Diariser, Unit
 from pipeline.emotion import EmotionHead
-from pipeline.events import EmotionRead, Event, SessionEnded, SessionStarted, TurnUpdated, WordsHeard
+from pipeline.events import EmotionRead, Event, SessionEnded, SessionStarted, TurnUpdated, Warned, WordsHeard
 from pipeline.hearing import PLAINLY, Consult, Ears, Embedder, Listening, OnProgress, ignore
 from pipeline.passages import readings
 from pipeline.segments import units_by_track, units_of
@@ -53,8 +53,11 @@ class Heard:
         readings = list(self.readings)
         return Timeline(turns=turns, readings=readings, words=self.words, heard_until=self.seconds, ended=True)
 
-    def told(self, purpose: str) -> Iterator[list[Event]]:
-        """The same, once, as the events that a live session would have told in the end, so many at a time."""
+    def told(self, purpose: str, warned: Sequence[Warned] = ()) -> Iterator[list[Event]]:
+        """The same, once, as the events that a live session would have told in the end, so many at a time.
+
+        `warned`: what went less well while it was heard.
+        """
         yield [SessionStarted(purpose=purpose)]
         for turns in _by(PIECE, self.turns):
             yield [TurnUpdated(turn=turn) for turn in turns]
@@ -62,7 +65,7 @@ class Heard:
             yield [EmotionRead(reading=reading) for reading in piece]
         if self.words:
             yield [WordsHeard(since=0.0, until=self.seconds, words=tuple(self.words))]
-        yield [SessionEnded(heard_until=self.seconds)]
+        yield [*warned, SessionEnded(heard_until=self.seconds)]
 
 
 def hear(sound: Sound, ears: Ears, head: EmotionHead, how: Listening = PLAINLY) -> Timeline:

@@ -16,6 +16,7 @@ from ray.serve.schema import CeleryAdapterConfig
 
 from deployments import recordings
 from deployments.loop import Loop
+from deployments.opinions import NOT_ASKED, Opinions
 from deployments.queue import queue_config
 from deployments.recordings import RecordingWorker
 from deployments.second_opinion import Opinion
@@ -23,6 +24,7 @@ from deployments.settings import Settings
 from pipeline.blobs import Blobs, BlobTrouble
 from pipeline.conversation import Question
 from pipeline.corrections import Telling
+from pipeline.hearing import Memo
 from pipeline.job import Cancelled, Job, State
 from pipeline.media.undecodable import UndecodableAudio
 from tests.uploads import wav_of
@@ -114,28 +116,62 @@ class Memory:
         self.kept[key] = value
 
 
+class Second:
+    """Answers in turn, or does not."""
+
+    def __init__(self, *answers: bool) -> None:
+        self._answers = list(answers)
+        self.asked = 0
+
+    def ask(self, question: Question, record: Any) -> Any:
+        telling = Telling(since=question.since, until=question.until, words=())
+        answer: asyncio.Future[Opinion] = asyncio.get_running_loop().create_future()
+        answers = self._answers[self.asked % len(self._answers)]
+        self.asked += 1
+        answer.set_result(Opinion(telling) if answers else Opinion(telling, "deadline", "It did not answer."))
+        return SimpleNamespace(answer=answer)
+
+
+JOB = Job(id="it", name="talk", purpose="research", state=State.RUNNING, created_at=0.0)
+QUESTIONS = [Question(np.zeros(10, np.int16), 0, 30.0 * chunk, 30.0 * (chunk + 1)) for chunk in range(9)]
+
+
 @pytest.mark.parametrize("answers", [True, False])
 def test_whoever_asks_another_diariser_is_not_taken_for_dead_and_can_be_cancelled(answers: bool) -> None:
     """An hour of answers that never came was an hour without a sign of life: the worker was killed for it."""
 
-    class Second:
-        def ask(self, question: Question, record: Any) -> Any:
-            telling = Telling(since=question.since, until=question.until, words=())
-            answer: asyncio.Future[Opinion] = asyncio.get_running_loop().create_future()
-            answer.set_result(Opinion(telling) if answers else Opinion(telling, "deadline", "It did not answer."))
-            return SimpleNamespace(answer=answer)
-
-    def tell(further: bool) -> None:
-        signs.append(further)
+    def stir() -> None:
+        signs.append(notes.further())
         if len(signs) == 3:
             raise Cancelled("it")
 
     signs: list[bool] = []
     loop, work = Loop("test"), cast(Any, Memory())
     notes = recordings._Notes(loop, work, "it", "worker", "model")
-    job = Job(id="it", name="talk", purpose="research", state=State.RUNNING, created_at=0.0)
-    opinions = recordings._Opinions(loop, cast(Any, Second()), job, notes, tell)
-    questions = [Question(np.zeros(10, np.int16), 0, 30.0 * chunk, 30.0 * (chunk + 1)) for chunk in range(9)]
+    opinions = Opinions(loop, cast(Any, Second(answers)), JOB, notes, stir)
     with pytest.raises(Cancelled):
-        list(map(opinions, questions))
-    assert signs == [answers] * 3
+        list(map(opinions, QUESTIONS))
+    assert signs == [True] * 3
+
+
+@pytest.mark.parametrize(
+    ("answers", "asked", "warned"),
+    [
+        ([True], 9, []),
+        ([False], 3, [(30, "It did not answer."), (90, NOT_ASKED)]),
+        ([False, False, True], 9, [(30, "It did not answer.")]),
+        ([True, True, True, False, False, False], 6, [(120, "It did not answer."), (180, NOT_ASKED)]),
+        ([True] * 6 + [False] * 3, 9, [(210, "It did not answer.")]),
+    ],
+)
+def test_only_misses_in_a_row_have_another_diariser_left_in_peace(
+    answers: list[bool], asked: int, warned: list[tuple[float, str]]
+) -> None:
+    loop, notes, second = Loop("test"), Memo(), Second(*answers)
+    for _ in range(2):  # the second one is whoever takes the recording over
+        opinions = Opinions(loop, cast(Any, second), JOB, notes, lambda: None)
+        told = list(map(opinions, QUESTIONS))
+        assert [(one.since, one.until) for one in told] == [(one.since, one.until) for one in QUESTIONS]
+        assert second.asked == asked
+        assert [(warning.heard_until, warning.message) for warning in opinions.warned] == warned
+        assert opinions.warning == " ".join(message for _, message in warned)
