@@ -138,6 +138,7 @@ def _load(settings: Settings) -> GoogleDiariser:
     return GoogleDiariser(
         GoogleSettings(
             language=settings.google_language,
+            model=settings.google_model or None,
             endpoint=settings.google_endpoint or None,
             insecure=settings.google_insecure,
             deadline=settings.google_deadline,

@@ -88,6 +88,7 @@ class Settings(BaseSettings):
     google_language: str = Field(
         "en-US", min_length=2, pattern=LANGUAGE, description="language of a session that names none, as BCP 47"
     )
+    google_model: str = Field("", description="recognition model of Google's, as latest_long; empty: Google's choice")
     google_endpoint: str = Field("", description="host:port of a proxy before Google; empty: Google's own")
     google_insecure: bool = Field(False, description="speak to google_endpoint without TLS and credentials")
     google_deadline: float = Field(

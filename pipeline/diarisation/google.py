@@ -29,7 +29,9 @@ LONGEST: Final = REQUEST_SECONDS  # that Google takes; they are 2 MB here, so it
 FEWEST: Final = 1  # voices in a request, however many people talk in all; Google's own 2 would split a monologue
 GOOGLES_MOST: Final = 6  # voices that Google looks for unless told otherwise
 
-Code = Literal["credentials", "permission", "quota", "deadline", "language", "network", "failure"]
+MOST_SAID: Final = 200  # characters of Google's own words that people are told
+
+Code = Literal["credentials", "permission", "quota", "deadline", "refused", "language", "network", "failure"]
 
 ADVICE: Final[dict[Code, str]] = {
     "credentials": "Google got no credentials that it accepts: let GOOGLE_APPLICATION_CREDENTIALS name the key file of "
@@ -37,6 +39,7 @@ ADVICE: Final[dict[Code, str]] = {
     "permission": "Google does not let these credentials use Speech-to-Text: turn on its API and billing for them.",
     "quota": "Google's quota is used up: ask for a larger one, or record fewer conversations at a time.",
     "deadline": "Google did not answer within {deadline:g} s: try again later, or allow more time.",
+    "refused": "Google refuses what it is asked (language: {language!r}, model: {model}). It says: {said}",
     "language": "Google tells no speakers apart in {language!r} (model: {model}): choose another language or model.",
     "network": "Google cannot be reached at {endpoint}: check the network, the proxy and the endpoint.",
     "failure": "Google failed to answer: try again later.",
@@ -44,7 +47,10 @@ ADVICE: Final[dict[Code, str]] = {
 
 
 class GoogleUnavailable(RuntimeError):
-    """Google told nothing. `message` says why and what to do, without a secret; Google's own words are the cause."""
+    """Google told nothing. `message` says why and what to do, without a secret.
+
+    Google's own words are the cause's; of them the message repeats only what is wrong with a request.
+    """
 
     def __init__(self, code: Code, message: str) -> None:
         super().__init__(code, message)  # both, to survive pickling
@@ -110,7 +116,7 @@ class GoogleDiariser:
                 response = await client.recognize(request, retry=retry, timeout=self._settings.deadline)
         except (exceptions.GoogleAPIError, GoogleAuthError, OSError) as error:
             reason = failed[-1] if failed and isinstance(error, TimeoutError) else error  # what used the time up
-            raise self._unavailable(_code_of(reason), hints) from reason
+            raise self._unavailable(_code_of(reason), hints, _said(reason)) from reason
         words = _words(response, start / SAMPLE_RATE)
         if words and not any(word.tag for word in words):
             raise self._unavailable("language", hints)
@@ -138,12 +144,13 @@ class GoogleDiariser:
         credentials, _ = await asyncio.to_thread(google.auth.default, default_scopes=Transport.AUTH_SCOPES)
         return speech.SpeechAsyncClient(credentials=credentials, client_options=ClientOptions(api_endpoint=endpoint))
 
-    def _unavailable(self, code: Code, hints: Hints) -> GoogleUnavailable:
+    def _unavailable(self, code: Code, hints: Hints, said: str = "") -> GoogleUnavailable:
         if code == "deadline" and not (self._opening and self._opening.done()):
             code = "credentials"  # all that takes time before a request
         deadline, model = self._settings.deadline, self._settings.model or "Google's choice"
         endpoint = self._settings.endpoint or speech.SpeechAsyncClient.DEFAULT_ENDPOINT
-        message = ADVICE[code].format(deadline=deadline, endpoint=endpoint, language=hints.language, model=model)
+        told = {"deadline": deadline, "endpoint": endpoint, "language": hints.language, "model": model, "said": said}
+        message = ADVICE[code].format(**told)
         return GoogleUnavailable(code, message)
 
 
@@ -182,7 +189,8 @@ def _seconds(duration: Any) -> float:
 
 def _may_pass(error: Exception) -> bool:
     """Whether the same request may succeed a little later."""
-    return isinstance(error, exceptions.InternalServerError) or _code_of(error) in {"quota", "deadline", "network"}
+    passing = exceptions.InternalServerError | exceptions.Unknown | exceptions.Aborted
+    return isinstance(error, passing) or _code_of(error) in {"quota", "deadline", "network"}
 
 
 def _code_of(error: Exception) -> Code:
@@ -198,6 +206,12 @@ def _code_of(error: Exception) -> Code:
         case exceptions.TooManyRequests():
             return "quota"
         case exceptions.BadRequest():
-            return "language"
+            return "refused"
         case _:
             return "failure"
+
+
+def _said(error: Exception) -> str:
+    """What Google said, in a line."""
+    words = str(error.message) if isinstance(error, exceptions.GoogleAPICallError) else ""
+    return " ".join("".join(char if char.isprintable() else " " for char in words).split())[:MOST_SAID]

@@ -283,13 +283,17 @@ async def test_the_session_decides_and_else_the_setting(
     assert len(ear.asked) == len(of(events, WordsHeard)) == asked
 
 
-async def test_a_session_brings_its_language(store: SessionStore, google: Google, talk: Spoken) -> None:
+async def test_a_session_brings_its_language_and_the_settings_the_model(
+    store: SessionStore, google: Google, talk: Spoken
+) -> None:
     ear = Ear(talk)
-    async with google(ear, google_language="hu-HU") as actors:
+    async with google(ear, google_language="hu-HU", google_model="latest_long") as actors:
         actor = await actors.start()
         await heard(store, actor, talk[0], 4)
         await heard(store, actor, talk[0], 4, language="de-CH")
-    assert [request.config.language_code for request in ear.requests] == ["hu-HU", "de-CH"]
+    configs = [request.config for request in ear.requests]
+    assert [config.language_code for config in configs] == ["hu-HU", "de-CH"]
+    assert {config.model for config in configs} == {"latest_long"}
 
 
 @pytest.mark.parametrize(

@@ -140,7 +140,9 @@ async def test_a_whole_minute_is_sent() -> None:
         assert await google.hear(np.zeros(round(LONGEST * SAMPLE_RATE), np.int16), 0)
 
 
-@pytest.mark.parametrize("status", ["RESOURCE_EXHAUSTED", "UNAVAILABLE", "INTERNAL", "DEADLINE_EXCEEDED"])
+@pytest.mark.parametrize(
+    "status", ["RESOURCE_EXHAUSTED", "UNAVAILABLE", "INTERNAL", "UNKNOWN", "ABORTED", "DEADLINE_EXCEEDED"]
+)
 async def test_what_may_pass_is_tried_again(status: str) -> None:
     words, server = await hear(failing(grpc.StatusCode[status]), HELLO)
     assert [word.text for word in words] == ["hello"]
@@ -153,8 +155,7 @@ async def test_what_may_pass_is_tried_again(status: str) -> None:
     [
         ("UNAUTHENTICATED", "credentials", "GOOGLE_APPLICATION_CREDENTIALS"),
         ("PERMISSION_DENIED", "permission", "billing"),
-        ("INVALID_ARGUMENT", "language", "'xx-XX'"),
-        ("UNKNOWN", "failure", "try again later"),
+        ("DATA_LOSS", "failure", "try again later"),
     ],
 )
 async def test_what_does_not_pass_is_not_tried_again(status: str, code: str, advice: str) -> None:
@@ -163,6 +164,18 @@ async def test_what_does_not_pass_is_not_tried_again(status: str, code: str, adv
     assert advice in error.message
     assert "TOPSECRET" not in str(error)
     assert "TOPSECRET" in str(error.__cause__), "whoever runs this reads in the log what Google said"
+    assert len(server.requests) == 1
+
+
+async def test_what_google_refuses_is_told_in_its_own_words() -> None:
+    """Whatever was wrong with a request was called a matter of the language."""
+    words = "Invalid recognition 'config':\nthe model\x07 does not exist. " + "x" * 999
+    refused = failing(grpc.StatusCode.INVALID_ARGUMENT, words)
+    error, server = await refusal(refused, language="xx-XX", model="made_up")
+    assert error.code == "refused"
+    assert "(language: 'xx-XX', model: made_up)" in error.message
+    assert "It says: Invalid recognition 'config': the model does not exist. xxx" in error.message
+    assert len(error.message) < 300
     assert len(server.requests) == 1
 
 
