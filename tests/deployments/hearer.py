@@ -27,18 +27,20 @@ from tests.service import Pcm
 from tests.uploads import wav_of
 
 
+def embed(fragments: Sequence[Pcm]) -> list[np.ndarray]:
+    """What stands in for the emotion model where it does not matter."""
+    size = EmotionHead.load().size
+    return [np.resize(fragment[:50], size).astype(np.float32) / 32_768 for fragment in fragments]
+
+
 class Hearer:
     """What is uploaded to it is heard when it is told to."""
 
     def __init__(self, url: str, blobs: Path, diariser: LocalDiariser, /, **settings: Any) -> None:
         self.worker = worker = RecordingWorker.__new__(RecordingWorker)
         worker._settings = Settings(redis_url=url, **settings)
-        worker._head = head = EmotionHead.load()
+        worker._head = EmotionHead.load()
         worker._blobs = Blobs(str(blobs))
-
-        def embed(fragments: Sequence[Pcm]) -> list[np.ndarray]:
-            return [np.resize(fragment[:50], head.size).astype(np.float32) / 32_768 for fragment in fragments]
-
         worker._ears = Ears(lambda segment: units_of(diariser, segment), embed)
         worker._second = SecondOpinion(worker._settings)
         worker._loop = Loop("recordings")
