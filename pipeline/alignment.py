@@ -24,7 +24,7 @@ from pipeline.matching import best_pairs
 from pipeline.session import Expected
 from pipeline.telling import speakers_told
 from pipeline.timeline import SAMPLE_RATE, Turn
-from pipeline.turns import Heard, told_of
+from pipeline.turns import Heard, overlaps_of, told_of
 from pipeline.voiceprint import SIZE
 
 ANYBODY: Final = Expected()
@@ -86,11 +86,9 @@ class SpeakerMemory:
                 total[self.face(speaker)] = total.get(self.face(speaker), np.zeros(SIZE, np.float32)) + voice
         return total
 
-    def overlapped(self, start: float, end: float) -> float:
-        """Seconds within [start, end) in which two talk at once, as far as it is active."""
-        first, last = start * SAMPLE_RATE, end * SAMPLE_RATE
-        spans = [heard.unit.overlap for heard in self.heard if heard.unit.overlap is not None]
-        return sum(max(0.0, min(b, last) - max(a, first)) for a, b in spans) / SAMPLE_RATE
+    def overlaps(self) -> list[tuple[float, float]]:
+        """The active stretches in which two talk at once, in seconds, in order of time."""
+        return overlaps_of(heard.unit for heard in self.heard)
 
     def join(self, kept: int, merged: int) -> None:
         """Show all that `merged` said, and will say, under the number of `kept`."""

@@ -43,7 +43,7 @@ from pipeline.events import (
     TurnUpdated,
     WordsHeard,
 )
-from pipeline.fragments import MIXED_SHARE, Fragment, unread
+from pipeline.fragments import Fragment, talked_over, unread
 from pipeline.naming import Names
 from pipeline.revising import revisions
 from pipeline.session import Expected, Voice
@@ -152,12 +152,13 @@ class Conversation:
 
     def align(self, observation: Observation) -> list[Fragment]:
         """Learn who spoke; returns the fragments whose emotion is to be read."""
-        self._diariser = observation.state
+        known_until, self._diariser = self._known_until, observation.state
         self._speech = bool(observation.islands)
         for kept, merged in self._memory.learn(observation.units, observation.going_on):
             self._join(kept, merged)
         turns, beneath = self._told()
         self._revise([*turns, *beneath])
+        self._look_again(known_until)
         if self._names.voices:
             for named in self._names.recognise(self._memory.voices(), self._timeline.names):
                 self._tell(named)
@@ -344,8 +345,24 @@ class Conversation:
         earlier = [reading for reading in self._timeline.readings_of(speaker) if reading.turn != fragment.turn]
         baseline = self._baselines.of(speaker, earlier)
         reading = self._head.reading(fragment.turn, span, heard, embedding, baseline, "causal")
-        mixed = self._memory.overlapped(*span) >= MIXED_SHARE * reading.duration
-        return reading.as_mixed() if mixed else reading
+        return reading.as_mixed() if self._mixed(reading, self._memory.overlaps()) else reading
+
+    @property
+    def _known_until(self) -> float:
+        """Seconds up to which it is known where two talk at once: speech that goes on is read before it is a unit."""
+        return self._diariser.cut / SAMPLE_RATE if self._memory.going_on else inf
+
+    def _mixed(self, reading: EmotionReading, overlaps: Sequence[tuple[float, float]]) -> bool:
+        return talked_over((reading.start, reading.end), overlaps, self._known_until)
+
+    def _look_again(self, known_until: float) -> None:
+        """Tell anew what was read of speech after so many seconds, where more is known by now of who talks in it."""
+        if known_until == inf:
+            return
+        overlaps = self._memory.overlaps()
+        for reading in [reading for reading in self._timeline.readings if reading.end > known_until]:
+            if self._mixed(reading, overlaps) != reading.mixed:
+                self._tell(EmotionRead(reading=self._head.unmixed(reading) if reading.mixed else reading.as_mixed()))
 
     def _close_chunk(self) -> None:
         self._tell(ChunkClosed(number=self._chunks, speakers=self._timeline.chunk(self._chunks)))

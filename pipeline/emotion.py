@@ -141,6 +141,11 @@ class EmotionHead:
             model=self.version,
         )
 
+    def unmixed(self, reading: EmotionReading) -> EmotionReading:
+        """The same where one talks alone after all: what the model made of it."""
+        label = label_of(np.array(reading.probabilities), self.unsure_below)
+        return reading.model_copy(update={"mixed": False, "label": label})
+
 
 class EmotionModel:
     """Sound in, embeddings out. An answer depends neither on a fragment's level nor on batch mates."""

@@ -105,7 +105,7 @@ class WordsHeard(_Event):
 
 
 class EmotionRead(_Event):
-    """How the newest stretch of a turn sounds."""
+    """How the newest stretch of a turn sounds; where it is told again, that stands in place of what was told before."""
 
     type: Literal["emotion.read"] = "emotion.read"
     reading: EmotionReading

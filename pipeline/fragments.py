@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice, takewhile
+from math import inf
+from operator import itemgetter
 from typing import Final
 
 from pipeline.timeline import HOP_SECONDS, Turn
@@ -44,3 +48,19 @@ def unread(turns: Sequence[Turn], read_until: float, over: bool) -> list[Fragmen
         if turn.end - start >= due - 1e-6 and turn.end - heard_from >= SHORTEST - 1e-6:
             fragments.append(Fragment(turn.id, start, turn.end, heard_from))
     return fragments
+
+
+def talked_over(span: tuple[float, float], overlaps: Sequence[tuple[float, float]], known_until: float = inf) -> bool:
+    """Whether two talk at once in so much of a reading's `span`, in seconds, that it may be either's tone.
+
+    `overlaps`: where two talk at once, in seconds, in order of time and apart; `known_until`: seconds up to which that
+    is known, beyond which nothing counts.
+    """
+    start, end = span[0], min(span[1], known_until)
+    return start < end and _shared(overlaps, start, end) >= MIXED_SHARE * (end - start) - 1e-6
+
+
+def _shared(stretches: Sequence[tuple[float, float]], start: float, end: float) -> float:
+    """Seconds of [start, end) that lie in some stretches, which are in order of time."""
+    reaching = islice(stretches, bisect_right(stretches, start, key=itemgetter(1)), None)
+    return sum(min(last, end) - max(first, start) for first, last in takewhile(lambda one: one[0] < end, reaching))

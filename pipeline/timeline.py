@@ -183,7 +183,14 @@ class Timeline(BaseModel):
         self.words = sorted([*kept, *words], key=lambda word: word.start)
 
     def add(self, reading: EmotionReading) -> None:
-        """Append a reading, newest last."""
+        """Append a reading, newest last, or put it in place of what was read of the same stretch before."""
+        for i in reversed(range(len(self.readings))):
+            earlier = self.readings[i]
+            if earlier.end <= reading.start:
+                break
+            if (earlier.turn, earlier.start, earlier.end) == (reading.turn, reading.start, reading.end):
+                self.readings[i] = reading
+                return
         self.readings.append(reading)
 
     def forget_before(self, instant: float) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -45,6 +45,11 @@ def told_of(heard: Sequence[Heard], faces: Sequence[int | None], going_on: int) 
     """
     runs = _runs(heard, faces, going_on)
     return [turn for turn, _ in runs], _beneath(heard, faces, runs)
+
+
+def overlaps_of(units: Iterable[Unit]) -> list[tuple[float, float]]:
+    """The stretches in which two talk at once, in seconds, of units in order of time."""
+    return [(unit.overlap[0] / SAMPLE_RATE, unit.overlap[1] / SAMPLE_RATE) for unit in units if unit.overlap]
 
 
 def _runs(heard: Sequence[Heard], faces: Sequence[int | None], going_on: int) -> list[Run]:

@@ -15,6 +15,7 @@ from redis.exceptions import RedisError
 
 from pipeline import tasks
 from pipeline.events import (
+    EmotionRead,
     Event,
     HopHeard,
     SessionEnded,
@@ -87,6 +88,8 @@ def fold(event: Event, timeline: Timeline) -> Changes:
             changes.words = True
     before = len(timeline.readings)
     event.apply(timeline)
+    if isinstance(event, EmotionRead) and len(timeline.readings) == before:  # told again, otherwise
+        changes.rewritten = True
     if not changes.rewritten:
         changes.readings = timeline.readings[before:]
     return changes

@@ -12,10 +12,10 @@ from pipeline.corrections import Merging, Naming, Telling, UnknownSpeaker
 from pipeline.diarisation import DiariserState, Observation, Unit
 from pipeline.diarisation.tags import REPEATED_SECONDS, REQUEST_SECONDS, TaggedWord
 from pipeline.emotion import EmotionHead
-from pipeline.events import EmotionRead, Event, SpeakerNamed, SpeakersMerged, WordsHeard
+from pipeline.events import Event, SpeakerNamed, SpeakersMerged, WordsHeard
 from pipeline.session import Voice
 from pipeline.speech import SpeechState
-from pipeline.timeline import CHUNK_SECONDS, EMOTIONS, SAMPLE_RATE, UNSURE, Timeline
+from pipeline.timeline import CHUNK_SECONDS, EMOTIONS, SAMPLE_RATE, Timeline
 from pipeline.voiceprint import SIZE
 
 Said = tuple[float, float, int]  # from second, to second, whose voice
@@ -31,13 +31,13 @@ def voiceprint(whose: int) -> np.ndarray:
 
 
 class Talk:
-    """A conversation whose diariser heard what was said, hop by hop; `overlaps`: stretches in which two talk."""
+    """A conversation whose diariser heard what was said, hop by hop."""
 
-    def __init__(self, said: list[Said], overlaps: tuple[tuple[float, float], ...] = (), **known: object) -> None:
+    def __init__(self, said: list[Said], **known: object) -> None:
         self.conversation = Conversation(a_head(), **known)  # type: ignore[arg-type]
         self.timeline = Timeline()
         self.events: list[Event] = []
-        self._said, self._overlaps, self._known = said, overlaps, known
+        self._said, self._known = said, known
 
     def until(self, seconds: float) -> Talk:
         while self.conversation.samples < seconds * SAMPLE_RATE:
@@ -68,17 +68,15 @@ class Talk:
         return [(turn.speaker, turn.start, turn.end) for turn in turns if not turn.second_voice]
 
     def _attend(self, hop: Hop) -> None:
-        start = hop.until - HOP / SAMPLE_RATE
-        units = [self._unit(start, whose) for since, until, whose in self._said if since <= start < until]
-        state = DiariserState(replace(SpeechState.fresh(), position=hop.end), hop.end)
-        fragments = self.conversation.align(Observation([], units, state))
+        fragments = self.conversation.align(self._observed(hop))
         embeddings = [np.ones(4, np.float32) for _ in fragments]
         self.learn(self.conversation.conclude(hop, fragments, embeddings))
 
-    def _unit(self, start: float, whose: int) -> Unit:
-        first = round(start * SAMPLE_RATE)
-        together = any(since <= start < until for since, until in self._overlaps)
-        return Unit(first, first + HOP, first, voiceprint(whose), (first, first + HOP) if together else None)
+    def _observed(self, hop: Hop) -> Observation:
+        first = hop.end - HOP
+        said = [whose for since, until, whose in self._said if since <= first / SAMPLE_RATE < until]
+        units = [Unit(first, hop.end, first, voiceprint(whose)) for whose in said]
+        return Observation([], units, DiariserState(replace(SpeechState.fresh(), position=hop.end), hop.end))
 
 
 def words(start: float, seconds: float, tag: int) -> tuple[TaggedWord, ...]:
@@ -183,22 +181,3 @@ def test_readings_follow_the_turns_that_tags_revise() -> None:
     talk.correct(Telling(since=0, until=CHUNK_SECONDS, words=(*words(0, 10, 4), *words(11, 9, 2))))
     assert {reading.start >= 11 for reading in talk.timeline.readings_of(2)} == {True}
     assert {reading.start >= 11 for reading in talk.timeline.readings_of(1)} == {False}
-
-
-def test_where_two_talk_at_once_the_tone_is_withheld_and_the_second_voice_is_there() -> None:
-    talk = Talk([(0, 6, 0), (6.5, 12, 1), (13, 16, 0)], overlaps=((6.5, 8),)).until(20).end()
-    (beneath,) = [turn for turn in talk.timeline.turns.values() if turn.second_voice]
-    assert (beneath.speaker, beneath.start, beneath.end, beneath.final) == (1, 6.5, 8, True)
-    readings = [event.reading for event in talk.events if isinstance(event, EmotionRead)]
-    mixed = [reading for reading in readings if reading.mixed]
-    assert {reading.label for reading in mixed} == {UNSURE}
-    assert all(6.5 <= reading.middle < 8 for reading in mixed)
-    assert all(reading.label != UNSURE for reading in readings if not reading.mixed)
-    assert mixed, "somebody talked beneath"
-
-
-def test_mixed_readings_are_no_part_of_what_a_speaker_sounds_like() -> None:
-    clear = Talk([(0, 6, 0), (7, 9.5, 1), (10.5, 12.5, 1)]).until(15).end()
-    mixed = Talk([(0, 6, 0), (7, 9.5, 1), (10.5, 12.5, 1)], overlaps=((7, 9.5),)).until(15).end()
-    last = [talk.timeline.readings_of(2)[-1].baseline for talk in (clear, mixed)]
-    assert last == [2.5, 0]

@@ -222,7 +222,7 @@ def test_a_second_voice_is_the_nearest_other_speaker() -> None:
     (beneath,) = memory.second_voices()
     assert (beneath.speaker, beneath.start, beneath.end, beneath.second_voice) == (1, 4.2, 5.0, True)
     assert beneath.id % 2 == 1
-    assert memory.overlapped(4, 6) == 0.8
+    assert memory.overlaps() == [(4.2, 4.7), (4.7, 5.0)]
 
 
 def test_nobody_talks_beneath_the_only_speaker() -> None:

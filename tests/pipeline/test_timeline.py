@@ -44,6 +44,24 @@ def test_a_growing_turn_replaces_itself() -> None:
     assert timeline.talk_seconds(1) == 2
 
 
+def test_a_reading_that_is_told_again_replaces_itself() -> None:
+    timeline = Timeline()
+    for one in (
+        reading(0, 0, 0.5),
+        reading(0, 0.5, 1),
+        reading(4, 0.5, 1),
+        reading(0, 1, 1.5),
+        reading(0, 0.5, 1, "sad"),
+    ):
+        timeline.add(one)
+    assert [(one.turn, one.start, one.label) for one in timeline.readings] == [
+        (0, 0, "calm"),
+        (0, 0.5, "sad"),
+        (4, 0.5, "calm"),
+        (0, 1, "calm"),
+    ]
+
+
 def test_a_correction_takes_the_readings_along() -> None:
     timeline = Timeline()
     timeline.put(Turn(id=0, speaker=1, start=0, end=4))

@@ -44,6 +44,14 @@ def test_a_growing_turn_and_its_readings_are_small_changes() -> None:
     assert fold(HopHeard(speech=True), timeline) == Changes()
 
 
+def test_a_reading_that_is_told_again_rewrites_the_past() -> None:
+    timeline = Timeline()
+    first = reading(0, 0, 1, "sad", random.Random(1))
+    fold(EmotionRead(reading=first), timeline)
+    assert fold(EmotionRead(reading=first.as_mixed()), timeline) == Changes(rewritten=True)
+    assert timeline.readings == [first.as_mixed()]
+
+
 def test_a_turn_that_changes_its_speaker_rewrites_the_past() -> None:
     timeline = Timeline()
     fold(TurnUpdated(turn=Turn(id=0, speaker=1, start=0, end=1)), timeline)
