@@ -353,7 +353,8 @@ class Conversation:
         return self._diariser.cut / SAMPLE_RATE if self._memory.going_on else inf
 
     def _mixed(self, reading: EmotionReading, overlaps: Sequence[tuple[float, float]]) -> bool:
-        return talked_over((reading.start, reading.end), overlaps, self._known_until)
+        span, heard = (reading.start, reading.end), (reading.end - reading.heard, reading.end)
+        return talked_over(span, heard, overlaps, self._known_until)
 
     def _look_again(self, known_until: float) -> None:
         """Tell anew what was read of speech after so many seconds, where more is known by now of who talks in it."""

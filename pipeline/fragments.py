@@ -18,7 +18,11 @@ from pipeline.timeline import HOP_SECONDS, Turn
 LONGEST: Final = 2.0
 SHORTEST: Final = 0.5  # s; less tells next to nothing
 MIXED_SHARE: Final = 0.5  # of a reading's span, from which on two who talk at once leave open whose tone it is
+MIXED_SHARE_HEARD: Final = 1 / 3  # the same of all that is heard for it, of which the span is only the end: the model
+# makes one tone of it, the other voice included. With less than this, most of it is still one voice's alone
 CRUMB: Final = 0.1  # s; a turn's last bit that is not worth a reading of its own
+
+Stretch = tuple[float, float]  # [start, end) in seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,17 +54,18 @@ def unread(turns: Sequence[Turn], read_until: float, over: bool) -> list[Fragmen
     return fragments
 
 
-def talked_over(span: tuple[float, float], overlaps: Sequence[tuple[float, float]], known_until: float = inf) -> bool:
-    """Whether two talk at once in so much of a reading's `span`, in seconds, that it may be either's tone.
+def talked_over(span: Stretch, heard: Stretch, overlaps: Sequence[Stretch], known_until: float = inf) -> bool:
+    """Whether two talk at once in so much of a reading's `span`, or of what is heard for it, that it is either's tone.
 
-    `overlaps`: where two talk at once, in seconds, in order of time and apart; `known_until`: seconds up to which that
-    is known, beyond which nothing counts.
+    `overlaps`: where two talk at once, in order of time and apart; `known_until`: seconds up to which that is known,
+    beyond which nothing counts.
     """
-    start, end = span[0], min(span[1], known_until)
-    return start < end and _shared(overlaps, start, end) >= MIXED_SHARE * (end - start) - 1e-6
+    within_span, within_heard = (_share(overlaps, start, min(end, known_until)) for start, end in (span, heard))
+    return within_span >= MIXED_SHARE - 1e-6 or within_heard >= MIXED_SHARE_HEARD - 1e-6
 
 
-def _shared(stretches: Sequence[tuple[float, float]], start: float, end: float) -> float:
-    """Seconds of [start, end) that lie in some stretches, which are in order of time."""
+def _share(stretches: Sequence[Stretch], start: float, end: float) -> float:
+    """How much of [start, end) lies in some stretches, which are in order of time; 0 where there is nothing of it."""
     reaching = islice(stretches, bisect_right(stretches, start, key=itemgetter(1)), None)
-    return sum(min(last, end) - max(first, start) for first, last in takewhile(lambda one: one[0] < end, reaching))
+    seconds = sum(min(last, end) - max(first, start) for first, last in takewhile(lambda one: one[0] < end, reaching))
+    return seconds / (end - start) if start < end else 0.0

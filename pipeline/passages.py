@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from numpy.typing import NDArray
 
 from pipeline.baseline import SpeakerBaseline
 from pipeline.emotion import EmotionHead
-from pipeline.fragments import LONGEST, MIXED_SHARE, SHORTEST
+from pipeline.fragments import LONGEST, SHORTEST, Stretch, talked_over
 from pipeline.hearing import DIARISING_SHARE, READING, Ears, Embedding, Listening, Progress, in_order
 from pipeline.sound import Pcm, Sound
 from pipeline.timeline import HOP_SECONDS, SAMPLE_RATE, EmotionReading, Turn
@@ -35,36 +34,17 @@ class Passage:
 
 
 def readings(
-    sound: Sound, turns: Sequence[Turn], ears: Ears, head: EmotionHead, how: Listening
+    sound: Sound, turns: Sequence[Turn], overlaps: Sequence[Stretch], ears: Ears, head: EmotionHead, how: Listening
 ) -> Iterator[EmotionReading]:
     """How the turns sound, in the order of the turns and then of time; see `pipeline.recording.read`."""
-    beneath = [turn for turn in turns if turn.second_voice]
     passages = [passage for turn in turns if not turn.second_voice for passage in _passages(turn)]
     heard = _embeddings(sound, passages, ears, how)
-    known = _baselines(passages, heard, head.size)
-    upon = _Beneath(beneath)
-    for p, embedding in zip(passages, heard, strict=True):
+    mixed = [talked_over((p.start, p.end), (p.heard_from, p.heard_until), overlaps) for p in passages]
+    known = _baselines(passages, heard, mixed, head.size)
+    for p, embedding, withheld in zip(passages, heard, mixed, strict=True):
         span, seconds = (p.start, p.end), p.heard_until - p.heard_from
         reading = head.reading(p.turn.id, span, seconds, embedding, known[p.turn.id], "full")
-        yield reading.as_mixed() if upon.mixed(reading) else reading
-
-
-class _Beneath:
-    """What is said beneath turns; asked in order of time, it need not go through all of it again and again."""
-
-    def __init__(self, turns: Sequence[Turn]) -> None:
-        self._turns = deque(turns)
-
-    def mixed(self, reading: EmotionReading) -> bool:
-        """Whether another talks beneath most of what a reading stands for."""
-        while self._turns and self._turns[0].end <= reading.start - LONGEST:
-            self._turns.popleft()
-        together = 0.0
-        for turn in self._turns:
-            if turn.start >= reading.end:
-                break
-            together += turn.overlap(reading.start, reading.end)
-        return together >= MIXED_SHARE * reading.duration
+        yield reading.as_mixed() if withheld else reading
 
 
 def _passages(turn: Turn) -> Iterator[Passage]:
@@ -133,15 +113,21 @@ def _unpack_embeddings(data: bytes) -> NDArray[np.float32]:
     return np.frombuffer(values, np.float32).reshape(shape)
 
 
-def _baselines(passages: Sequence[Passage], embeddings: Sequence[Embedding], size: int) -> dict[int, SpeakerBaseline]:
-    """For each turn, by its id, how its speaker sounds in all others: its own mood is to be heard, not got used to."""
+def _baselines(
+    passages: Sequence[Passage], embeddings: Sequence[Embedding], mixed: Sequence[bool], size: int
+) -> dict[int, SpeakerBaseline]:
+    """For each turn, by its id, how its speaker sounds in all others: its own mood is to be heard, not got used to.
+
+    Where two talk at once, as `mixed` says of each passage, nothing is learnt of either.
+    """
     of_turn: dict[int, SpeakerBaseline] = {}
     of_speaker: dict[int, list[int]] = {}
-    for passage, embedding in zip(passages, embeddings, strict=True):
+    for passage, embedding, withheld in zip(passages, embeddings, mixed, strict=True):
         turn = passage.turn
         if turn.id not in of_turn:
             of_speaker.setdefault(turn.speaker, []).append(turn.id)
-        said = SpeakerBaseline.of(embedding[None], np.array([passage.end - passage.start]))
+        weight = 0.0 if withheld else passage.end - passage.start
+        said = SpeakerBaseline.of(embedding[None], np.array([weight]))
         of_turn[turn.id] = of_turn.get(turn.id, SpeakerBaseline.unknown(size)) + said
     others: dict[int, SpeakerBaseline] = {}
     for turns in of_speaker.values():

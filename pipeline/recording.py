@@ -31,6 +31,7 @@ from pipeline.segments import units_by_track, units_of
 from pipeline.session import Expected
 from pipeline.sound import Pcm, Sound
 from pipeline.timeline import CHUNK_SECONDS, SAMPLE_RATE, EmotionReading, Timeline, Turn, Word
+from pipeline.turns import overlaps_of
 
 PIECE: Final = 200  # turns or readings that are told at a time: a long recording comes in many small pieces
 QUESTION_LEAD: Final = 15.0  # s before a chunk that another diariser hears with it, to know the voices again
@@ -80,7 +81,8 @@ def listen(sound: Sound, ears: Ears, head: EmotionHead, how: Listening = PLAINLY
     """The same, with readings that come one by one, for whom a long recording's are too many to hold."""
     units = units_by_track(sound, ears, how)
     turns, words = _turns_by_channel(units, sound) if how.channels else _turns(units[0], sound, how)
-    return Heard(sound.seconds, turns, words, readings(sound, turns, ears, head, how))
+    overlaps = [] if how.channels else overlaps_of(units[0])  # nobody else is meant to be heard on a channel
+    return Heard(sound.seconds, turns, words, readings(sound, turns, overlaps, ears, head, how))
 
 
 def turns_of(
@@ -98,11 +100,12 @@ def read(audio: Pcm, turns: Sequence[Turn], model: Embedder, head: EmotionHead) 
 
     A reading stands for about half a second, and those of a turn cover it without a hole. Each is set against all
     other turns of its speaker; where there are none, it is heard alone. Turns below `fragments.SHORTEST` have no
-    readings: they tell next to nothing.
+    readings: they tell next to nothing. Two talk at once where one turn lies beneath another.
     """
+    beneath = [(turn.start, turn.end) for turn in turns if turn.second_voice]
     ears = Ears(lambda segment: [], model.embed)
     with Sound([audio]) as sound:
-        return list(readings(sound, turns, ears, head, PLAINLY))
+        return list(readings(sound, turns, beneath, ears, head, PLAINLY))
 
 
 def _turns(units: Sequence[Unit], sound: Sound, how: Listening) -> tuple[list[Turn], list[Word]]:

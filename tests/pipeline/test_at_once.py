@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
+from math import inf
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from pipeline.diarisation import DiariserState, Observation, Unit
 from pipeline.events import EmotionRead
 from pipeline.fragments import talked_over
 from pipeline.speech import Island, SpeechState
-from pipeline.timeline import SAMPLE_RATE, UNSURE, EmotionReading
+from pipeline.timeline import SAMPLE_RATE, UNSURE, EmotionReading, Span
 from tests.pipeline.test_second_opinions import Said, Talk, voiceprint
 
 Overlaps = tuple[tuple[float, float], ...]
@@ -61,13 +62,23 @@ class Islands(Talk):
 def test_where_two_talk_at_once_the_tone_is_withheld(phase: float, unit: float) -> None:
     """A reading reaches beyond the newest unit, where it was once taken for known that one talks alone."""
     overlap = (8.0, 11.0)
-    talk = Islands([(phase, 6, 0), (6.6 + phase, 14, 1)], (overlap,), unit).until(20).end()
+    talk = Islands([(phase, 6, 0), (6.6 + phase, 16, 1)], (overlap,), unit).until(20).end()
     (beneath,) = [turn for turn in talk.timeline.turns.values() if turn.second_voice]
     assert (beneath.speaker, beneath.start, beneath.end, beneath.final) == (1, *overlap, True)
-    assert sum(reading.duration for reading in talk.mixed()) >= 2.5
+    assert sum(reading.duration for reading in talk.mixed()) >= 3.5
     for reading in talk.timeline.readings:
-        assert reading.mixed == (reading.overlap(*overlap) >= reading.duration / 2 - 1e-6)
+        in_span = reading.overlap(*overlap) / reading.duration
+        in_heard = Span(start=reading.end - reading.heard, end=reading.end).overlap(*overlap) / reading.heard
+        assert reading.mixed == (in_span >= 1 / 2 - 1e-6 or in_heard >= 1 / 3 - 1e-6)
         assert (reading.label == UNSURE) == reading.mixed
+
+
+def test_the_tone_is_withheld_as_long_as_much_of_what_is_heard_is_two_voices() -> None:
+    """It was told half a second after the other had ended, though 1.5 of the 2 s that it came from were two voices."""
+    talk = Islands([(0, 6, 0), (6.5, 14, 1)], ((9, 11),)).until(20).end()
+    first, *_, last = talk.mixed()
+    assert (first.start, first.end, last.start, last.end) == (9, 9.5, 11.5, 12)
+    assert all(reading.mixed for reading in talk.timeline.readings if 9 <= reading.start < 12)
 
 
 def test_what_is_known_of_a_stretch_tells_until_all_of_it_is() -> None:
@@ -92,9 +103,19 @@ def test_mixed_readings_are_no_part_of_what_a_speaker_sounds_like() -> None:
 
 def test_half_of_what_is_known_of_a_stretch_leaves_its_tone_open() -> None:
     overlaps = [(0.0, 1.0), (4.0, 4.2), (4.25, 4.3), (4.9, 6.0)]
-    assert talked_over((4.0, 4.5), overlaps)
-    assert not talked_over((4.0, 4.6), overlaps)
-    assert talked_over((4.0, 4.6), overlaps, known_until=4.4)
-    assert not talked_over((4.0, 4.6), overlaps, known_until=4.0), "nothing is known of it"
-    assert not talked_over((1.0, 4.0), overlaps)
-    assert not talked_over((4.0, 4.5), [])
+
+    def alone(start: float, end: float, known_until: float = inf) -> bool:
+        return not talked_over((start, end), (2.0, end), overlaps, known_until)
+
+    assert not alone(4.0, 4.5)
+    assert alone(4.0, 4.6)
+    assert not alone(4.0, 4.6, known_until=4.4)
+    assert alone(4.0, 4.6, known_until=4.0), "nothing is known of it"
+    assert alone(2.0, 4.0)
+
+
+def test_so_does_a_third_of_all_that_is_heard() -> None:
+    assert talked_over((2.0, 2.5), (0.5, 2.5), [(0.0, 1.0), (1.0, 1.2)])
+    assert not talked_over((2.0, 2.5), (0.5, 2.5), [(0.0, 1.1)])
+    assert talked_over((2.0, 2.5), (0.5, 2.5), [(0.0, 1.1)], known_until=2.3)
+    assert not talked_over((2.0, 2.5), (0.5, 2.5), [])

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
 from pipeline import passages
+from pipeline import voiceprint as voiceprints
+from pipeline.diarisation import Unit
 from pipeline.diarisation.local import LocalDiariser
 from pipeline.emotion import EmotionHead, EmotionModel
 from pipeline.fragments import LONGEST, SHORTEST
-from pipeline.hearing import DIARISING, PLAINLY, READING, Listening, Progress
+from pipeline.hearing import DIARISING, PLAINLY, READING, Ears, Listening, Progress
 from pipeline.recording import hear as hear_sound
 from pipeline.recording import read
 from pipeline.segments import ears_here
@@ -103,7 +106,7 @@ def test_readings_are_set_against_everything_else_of_their_speaker(timeline: Tim
     for reading in timeline.readings:
         speaker = timeline.speaker_of(reading)
         assert speaker
-        others = [other for other in timeline.readings_of(speaker) if other.turn != reading.turn]
+        others = [other for other in timeline.readings_of(speaker) if other.turn != reading.turn and not other.mixed]
         assert reading.baseline == pytest.approx(sum(other.duration for other in others), abs=2e-3)
 
 
@@ -171,6 +174,30 @@ def test_a_reading_hears_both_sides_of_it_in_its_turn() -> None:
     # The first two readings hear the turn's first 2 s, the last two its last 2 s.
     assert len(heard) == 20 - 1 - 1
     assert len({reading.probabilities for reading in readings[:3]}) == 1
+
+
+def test_what_is_said_beneath_a_turn_leaves_open_whose_tone_it_is_and_teaches_nothing_of_it() -> None:
+    beneath = Turn(id=3, speaker=2, start=2, end=3, second_voice=True)
+    readings = read(noise(12), [turn(0, 1, 0, 6), beneath, turn(8, 1, 8, 9)], Ear(), a_head())
+    mixed = [reading for reading in readings if reading.mixed]
+    # Those that hear two thirds of a second of it or more, of the 2 s around their half second.
+    assert (len(mixed), mixed[0].start, mixed[-1].end) == (4, 1.5, 3.5)
+    assert {reading.label for reading in mixed} == {UNSURE}
+    assert {reading.baseline for reading in readings if reading.turn == 8} == {6 - 2}
+
+
+def test_two_at_once_are_heard_in_a_recording_even_where_nobody_else_is_known() -> None:
+    """Live such a reading was withheld, and of a recording told: nobody was found whose the second voice could be."""
+    voiceprint = np.eye(1, voiceprints.SIZE, dtype=np.float16)[0]
+    edges = range(0, 6 * SAMPLE_RATE, SAMPLE_RATE // 2)
+    units = [Unit(first, first + SAMPLE_RATE // 2, first, voiceprint) for first in edges]
+    units[4:8] = [replace(unit, overlap=(unit.start, unit.end)) for unit in units[4:8]]
+    with Sound([noise(6)]) as sound:
+        heard = hear_sound(sound, Ears(lambda segment: units, Ear().embed), a_head())
+    assert not any(turn.second_voice for turn in heard.turns.values())
+    assert [reading.mixed for reading in heard.readings] == [
+        reading.overlap(1.5, 4.5) > 0 for reading in heard.readings
+    ]
 
 
 def test_what_is_too_short_to_tell_is_not_read() -> None:
