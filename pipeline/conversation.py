@@ -159,8 +159,9 @@ class Conversation:
         turns, beneath = self._told()
         self._revise([*turns, *beneath])
         self._look_again(known_until)
-        if self._names.voices:
-            for named in self._names.recognise(self._memory.voices(), self._timeline.names):
+        if self._names.listening:
+            memory = self._memory
+            for named in self._names.recognise(memory.voices(), self._timeline.names, memory.speakers):
                 self._tell(named)
         quiet = self._diariser.speech.position - max((turn.end for turn in turns), default=0) * SAMPLE_RATE
         return unread(turns, self._read_until, over=quiet > TURN_PAUSE)

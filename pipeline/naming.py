@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -34,18 +34,24 @@ class Names:
         if (name := self._recognised.pop(merged, None)) and kept not in named:
             self._recognised[kept] = name  # the name goes with the merge, and so does the doubt
 
-    def recognise(self, heard: Mapping[int, NDArray[np.float32]], names: Mapping[int, str]) -> Iterator[SpeakerNamed]:
+    @property
+    def listening(self) -> bool:
+        """Whether there is a voice to be recognised, or a name that one gave."""
+        return bool(self.voices or self._recognised)
+
+    def recognise(
+        self, heard: Mapping[int, NDArray[np.float32]], names: Mapping[int, str], there: Container[int]
+    ) -> Iterator[SpeakerNamed]:
         """The names that come and go with what was `heard`: for each speaker the sum (SIZE,) of their voiceprints.
 
-        `names`: of all who have one. What is heard later may divide a speaker otherwise: whoever is plainly not the
-        voice any more loses its name.
+        `names`: of all who have one; `there`: the speakers that there are. What is heard later may divide them
+        otherwise: whoever is plainly not the voice any more, or nobody, loses its name, which may then be another's.
         """
         told = dict(names)
         for speaker, name in list(self._recognised.items()):
-            voices = [voice for voice in self.voices if voice.name == name]
-            if speaker in self._given or speaker not in heard:
+            if speaker in self._given:
                 del self._recognised[speaker]
-            elif not recognise({speaker: heard[speaker]}, voices, SAME_VOICE - DOUBT):
+            elif speaker not in there or self._doubtful(name, heard.get(speaker)):
                 del self._recognised[speaker]
                 told.pop(speaker, None)
                 yield SpeakerNamed(speaker=speaker, name="", by="voice")
@@ -58,6 +64,11 @@ class Names:
         for speaker, name in recognise(unnamed, [voice for voice in self.voices if voice.name not in taken]).items():
             self._recognised[speaker] = name
             yield SpeakerNamed(speaker=speaker, name=name, by="voice")
+
+    def _doubtful(self, name: str, heard: NDArray[np.float32] | None) -> bool:
+        """Whether what was heard of a speaker, (SIZE,), is plainly not the voice of a name, as far as both are here."""
+        voices = [voice for voice in self.voices if voice.name == name]
+        return heard is not None and bool(voices) and not recognise({0: heard}, voices, SAME_VOICE - DOUBT)
 
     def pack(self) -> dict[str, Any]:
         """Everything but the voices, for a snapshot."""

@@ -13,12 +13,13 @@ from pipeline.diarisation import DiariserState, Observation, Unit
 from pipeline.diarisation.tags import REPEATED_SECONDS, REQUEST_SECONDS, TaggedWord
 from pipeline.emotion import EmotionHead
 from pipeline.events import Event, SpeakerNamed, SpeakersMerged, WordsHeard
+from pipeline.naming import Names
 from pipeline.session import Voice
 from pipeline.speech import SpeechState
 from pipeline.timeline import CHUNK_SECONDS, EMOTIONS, SAMPLE_RATE, Timeline
 from pipeline.voiceprint import SIZE
 
-Said = tuple[float, float, int]  # from second, to second, whose voice
+Said = tuple[float, float, int | np.ndarray]  # from second, to second, whose voice
 
 
 def a_head() -> EmotionHead:
@@ -26,8 +27,13 @@ def a_head() -> EmotionHead:
     return EmotionHead("test", 0.0, alone, known, (1.0, 1.0))
 
 
-def voiceprint(whose: int) -> np.ndarray:
-    return np.eye(1, SIZE, whose, dtype=np.float16)[0]
+def voiceprint(whose: int, also: int = 0, share: float = 0.0) -> np.ndarray:
+    """Of somebody, with a `share` of another's."""
+    both = np.eye(1, SIZE, whose)[0] + share * np.eye(1, SIZE, also)[0]
+    return (both / np.linalg.norm(both)).astype(np.float16)
+
+
+ANNA = Voice("a", "Anna", voiceprint(0))
 
 
 class Talk:
@@ -50,7 +56,9 @@ class Talk:
         self._attend(self.conversation.finish())
         return self.learn(self.conversation.end())
 
-    def repack(self) -> Talk:
+    def repack(self, **known: object) -> Talk:
+        """Go on from a snapshot, with what is known otherwise by now."""
+        self._known |= known
         self.conversation = Conversation.unpack(self.conversation.pack(), a_head(), **self._known)  # type: ignore[arg-type]
         return self
 
@@ -75,7 +83,8 @@ class Talk:
     def _observed(self, hop: Hop) -> Observation:
         first = hop.end - HOP
         said = [whose for since, until, whose in self._said if since <= first / SAMPLE_RATE < until]
-        units = [Unit(first, hop.end, first, voiceprint(whose)) for whose in said]
+        voices = [voiceprint(whose) if isinstance(whose, int) else whose for whose in said]
+        units = [Unit(first, hop.end, first, voice) for voice in voices]
         return Observation([], units, DiariserState(replace(SpeechState.fresh(), position=hop.end), hop.end))
 
 
@@ -134,6 +143,40 @@ def test_a_name_that_came_with_a_merge_is_taken_back_too() -> None:
     assert talk.timeline.names == {1: "Anna"}
     talk.until(92)
     assert talk.timeline.names == {}
+
+
+@pytest.mark.parametrize(("voices", "names"), [([ANNA], {2: "Anna"}), ([], {})], ids=["enrolled", "gone since"])
+def test_a_name_goes_with_its_speaker_and_not_to_whoever_gets_the_number(
+    voices: list[Voice], names: dict[int, str]
+) -> None:
+    """Hearing more showed that both were one, and a stranger who came later was called by the name for good."""
+    ben, between = voiceprint(1, also=0, share=1 / 3), voiceprint(0, also=1, share=0.9)
+    talk = Talk([(0, 8, 0), (9, 15, ben), (16, 80, between), (90, 110, 2)], voices=[ANNA]).until(15.5)
+    assert talk.timeline.names == {1: "Anna"}
+    talk.repack(voices=voices).until(85)
+    assert {speaker for speaker, _, _ in talk.turns()} == {2}
+    assert talk.timeline.names == names
+    talk.until(112)
+    assert [speaker for speaker, start, _ in talk.turns() if start == 90] == [1]
+    assert talk.timeline.names == names
+
+
+def test_whoever_has_lost_the_name_of_a_voice_may_get_it_again() -> None:
+    names, told = Names([ANNA]), dict[int, str]()
+    anna, ben = (voiceprint(whose).astype(np.float32) for whose in (0, 1))
+    events = []
+    for heard in ({1: 9 * ben, 2: 6 * anna}, {1: 15 * ben}, {1: 20 * ben, 3: 6 * anna}):
+        for event in names.recognise(heard, told, there=heard.keys()):
+            told[event.speaker] = event.name
+            events.append((event.speaker, event.name, event.by))
+    assert events == [(2, "Anna", "voice"), (2, "", "voice"), (3, "Anna", "voice")]
+
+
+def test_a_name_that_a_person_gave_stays_though_nobody_has_the_number() -> None:
+    names = Names([ANNA])
+    assert list(names.recognise({1: 6 * voiceprint(0).astype(np.float32)}, {}, there={1}))
+    names.give(1)
+    assert list(names.recognise({}, {1: "Dr. Anna"}, there=())) == []
 
 
 def test_a_voice_nobody_enrolled_has_no_name() -> None:
