@@ -1,4 +1,4 @@
-"""What those who watch a session are told when hearing halts, and when it goes on."""
+"""What those who watch a session are told when hearing halts, when it goes on, and what it goes on without."""
 
 from __future__ import annotations
 
@@ -29,6 +29,13 @@ class Halts:
         self._store = store
         self._session = session
         self._telling: asyncio.Task[None] | None = None
+        self._told: set[str] = set()
+
+    async def once(self, warning: Warned) -> None:
+        """Tell of what is so from the start on; not again where the conversation is brought back once more."""
+        if warning.code not in self._told:
+            self._told.add(warning.code)
+            await self._warn(warning)
 
     async def stuck(self) -> None:
         """Hearing has halted."""

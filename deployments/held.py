@@ -6,6 +6,7 @@ import logging
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 from deployments.lag import Haste
 from deployments.second_opinion import read_token
@@ -14,9 +15,17 @@ from pipeline.corrections import UnknownSpeaker, parse
 from pipeline.diarisation.tags import REQUEST_SECONDS
 from pipeline.emotion import EmotionHead
 from pipeline.enrolment import version
+from pipeline.events import Warned
 from pipeline.published import Corrected
 from pipeline.session import DiariserName, Expected, SessionRecord, Voice
 from pipeline.store import SessionStore
+
+ESTRANGED: Final = Warned(
+    code="estranged",
+    message="Voices are told apart by another model than before. Names and everything heard so far stay; whoever goes "
+    "on talking is a new speaker, who can be merged with the one that they were.",
+)
+OUTDATED: Final = "Enrolled for a model that tells voices apart no more, and not recognised: {names}. Enrol again."
 
 logger = logging.getLogger("ray.serve")
 
@@ -35,6 +44,7 @@ class Held:
     tokens: set[str] = field(default_factory=set)
     missing: str = ""
     haste: Haste = field(default_factory=Haste)
+    warnings: list[Warned] = field(default_factory=list)  # of what cannot be done, from the start on
 
     def remember(self, token: str) -> None:
         """Know a correction again that has been kept."""
@@ -69,10 +79,18 @@ async def restore(session: str, store: SessionStore, head: EmotionHead, diariser
     conversation = _conversation(state, head, await store.expected(session), voices, tail)
     due = deque(corrections[conversation.corrected :])
     held = Held(conversation, due, record, google)
+    if not record.stopped and (state is None or conversation.estranged):
+        held.warnings = _warnings(conversation, await store.voices.outdated(ids, version()))
     for correction in corrections:
         held.remember(correction.token)
     held.correct_again(conversation.hops)
     return held
+
+
+def _warnings(conversation: Conversation, outdated: Sequence[str]) -> list[Warned]:
+    """What those who watch have to know; `outdated`: names of voices that have to be enrolled again."""
+    again = [Warned(code="outdated_voices", message=OUTDATED.format(names=", ".join(outdated)))] if outdated else []
+    return [ESTRANGED, *again] if conversation.estranged else again
 
 
 def _conversation(

@@ -141,6 +141,8 @@ class SessionActor:
                 interrupted = bool(failures or (standing.published > 0 and not standing.stopped))
                 if interrupted:
                     RESTORED.inc()
+                for warning in held.warnings:
+                    await live.halts.once(warning)
                 while pending or (pending := await live.next(self._settings.abandon, partial(self._there, session))):
                     live.doing = pending
                     over = await self._do(session, held, live, pending)

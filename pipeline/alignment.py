@@ -47,7 +47,7 @@ class SpeakerMemory:
     here, for they did not sound alike, or they would have been taken for one. `vouched`: speakers of whom somebody has
     said who they are; two of them are never taken for one, and nobody else gets their numbers. `going_on`: sample up to
     which the newest unit's speech goes on, though it is no unit yet. `joined`: units that joined a speaker since all
-    were clustered.
+    were clustered. `former`: speakers whose voices are not known any more; nobody else gets their numbers.
     """
 
     expected: Expected = ANYBODY
@@ -59,11 +59,13 @@ class SpeakerMemory:
     vouched: set[int] = field(default_factory=set)
     going_on: int = 0
     joined: int = 0
+    former: set[int] = field(default_factory=set)
 
     @property
     def speakers(self) -> list[int]:
         """The numbers under which everyone is shown who has been heard so far."""
-        return sorted({self.face(speaker) for speaker in (*self.anchors, *(h.speaker for h in self.heard)) if speaker})
+        everybody = (*self.anchors, *self.former, *(heard.speaker for heard in self.heard))
+        return sorted({self.face(speaker) for speaker in everybody if speaker})
 
     def complete(self, others: Iterable[int] = ()) -> bool:
         """Whether, with some others, as many talk as are expected at most: nobody is new any more."""
@@ -95,6 +97,18 @@ class SpeakerMemory:
         self.vouched |= {kept, merged}
         shown_so = [merged, *(speaker for speaker, face in self.faces.items() if face == merged)]
         self.faces |= dict.fromkeys(shown_so, kept)
+
+    def forget_voices(self) -> None:
+        """Compare nobody with those heard so far, for another encoder has heard them.
+
+        Who said what stays as it is. Whoever of them goes on talking is somebody new.
+        """
+        self.former |= {speaker for speaker in (*self.anchors, *(heard.speaker for heard in self.heard)) if speaker}
+        self.anchors = {}
+        self.heard = [
+            replace(heard, unit=replace(heard.unit, voiceprint=None), settled=heard.speaker is not None)
+            for heard in self.heard
+        ]
 
     def learn(self, units: Iterable[Unit], going_on: int = 0) -> list[tuple[int, int]]:
         """Take in the units of a hop and decide anew about all active ones.
@@ -164,7 +178,8 @@ class SpeakerMemory:
     def pack(self) -> dict[str, Any]:
         """The memory as plain data, but for what is expected."""
         state = {name: value for name, value in vars(self).items() if name != "expected"}
-        return state | {"heard": [_plain(heard) for heard in self.heard], "vouched": sorted(self.vouched)}
+        sets = {"vouched": sorted(self.vouched), "former": sorted(self.former)}
+        return state | sets | {"heard": [_plain(heard) for heard in self.heard]}
 
     @classmethod
     def unpack(cls, state: dict[str, Any], expected: Expected = ANYBODY) -> SpeakerMemory:
@@ -180,6 +195,7 @@ class SpeakerMemory:
             set(state["vouched"]),
             state["going_on"],
             state.get("joined", 0),  # which snapshots of before do not hold
+            set(state.get("former", ())),  # nor this
         )
 
     def _faces(self) -> list[int | None]:
@@ -202,7 +218,8 @@ class SpeakerMemory:
         known of that number is known of that person.
         """
         has = {heard.speaker for heard in self.heard if heard.speaker is not None}
-        taken = {*given, *has, *self.anchors, *self.merged, *self.faces, *self.faces.values(), *self.vouched}
+        shown = {*self.faces, *self.faces.values()}
+        taken = {*given, *has, *shown, *self.anchors, *self.merged, *self.vouched, *self.former}
         return next(number for number in count(1) if number not in taken)
 
     def _merge_anchors(self) -> list[tuple[int, int]]:

@@ -32,6 +32,7 @@ from pipeline.diarisation import DiariserState, Observation, Stretch
 from pipeline.diarisation.local import REACH_SECONDS
 from pipeline.diarisation.tags import REPEATED_SECONDS, REQUEST_SECONDS
 from pipeline.emotion import EmotionHead
+from pipeline.enrolment import version
 from pipeline.events import (
     ChunkClosed,
     EmotionRead,
@@ -96,6 +97,7 @@ class Conversation:
         self._keeps = round(tail * SAMPLE_RATE)
         self.next_frame = 0  # the first journal frame that has not been heard
         self.corrected = 0  # how many corrections have taken effect
+        self.estranged = False  # whether those who talked before it was packed can be recognised no more
         self._tail = Tail()
         self._hops = 0
         self._diariser = DiariserState()
@@ -236,6 +238,7 @@ class Conversation:
                 "speech": asdict(self._diariser.speech),
                 "cut": self._diariser.cut,
                 "memory": self._memory.pack(),
+                "voiceprints": version(),
                 "timeline": self._timeline.model_dump_json(),
                 "published": [turn.model_dump() for turn in self._published.values()],
                 "read_until": self._read_until,
@@ -257,7 +260,10 @@ class Conversation:
         voices: Sequence[Voice] = (),
         tail: float = TAIL_SECONDS,
     ) -> Conversation:
-        """The conversation that was packed. Raises `ValueError` for another format."""
+        """The conversation that was packed. Raises `ValueError` for another format.
+
+        Where another encoder made its voiceprints, or another emotion model its embeddings, it goes on without those.
+        """
         state = snapshot.unpack(data)
         if state.get("format") != FORMAT:
             raise ValueError(f"a snapshot of format {state.get('format')!r}; this version reads format {FORMAT}")
@@ -268,6 +274,9 @@ class Conversation:
         conversation._hops = state["hops"]
         conversation._diariser = DiariserState(SpeechState(**state["speech"]), state["cut"])
         conversation._memory = SpeakerMemory.unpack(state["memory"], conversation._memory.expected)
+        if state.get("voiceprints") != version():  # they cannot be compared, and may be of another length
+            conversation._memory.forget_voices()
+            conversation.estranged = bool(conversation._memory.former)
         conversation._timeline = Timeline.model_validate_json(state["timeline"])
         conversation._published = {row["id"]: Turn(**row) for row in state["published"]}
         conversation._read_until = state["read_until"]

@@ -40,14 +40,15 @@ class Names:
         return bool(self.voices or self._recognised)
 
     def recognise(
-        self, heard: Mapping[int, NDArray[np.float32]], names: Mapping[int, str], there: Container[int]
+        self, heard: Mapping[int, NDArray[np.float32]], names: Mapping[int, str], there: Container[int] | None = None
     ) -> Iterator[SpeakerNamed]:
         """The names that come and go with what was `heard`: for each speaker the sum (SIZE,) of their voiceprints.
 
-        `names`: of all who have one; `there`: the speakers that there are. What is heard later may divide them
-        otherwise: whoever is plainly not the voice any more, or nobody, loses its name, which may then be another's.
+        `names`: of all who have one; `there`: the speakers that there are, all of them heard where it is None. What is
+        heard later may divide them otherwise: whoever is plainly not the voice any more, or nobody, loses its name,
+        which may then be another's.
         """
-        told = dict(names)
+        told, there = dict(names), heard if there is None else there
         for speaker, name in list(self._recognised.items()):
             if speaker in self._given:
                 del self._recognised[speaker]

@@ -19,7 +19,7 @@ SECOND_REACH: Final = 10 * SAMPLE_RATE  # who talks beneath another has talked t
 class Heard:
     """A unit and its speaker; `number` counts the units of the conversation.
 
-    `settled`: another diariser has said who it is.
+    `settled`: who it is is not decided anew, for another diariser has said so, or nobody can tell any more.
     """
 
     number: int

@@ -1,0 +1,46 @@
+"""A session that goes on under a version with another encoder of voices."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from deployments import held
+from pipeline import conversation
+from pipeline.events import Event, Warned
+from pipeline.store import SessionStore
+from tests.deployments.actors import Actors, begin, folded, of
+
+ENROLLED = {"Anna": "of long ago", "Ben": "the next"}  # and for which version of the encoder
+
+
+def warned(events: list[Event], code: str) -> list[str]:
+    return [event.message for event in of(events, Warned) if event.code == code]
+
+
+async def test_who_can_be_recognised_no_more_is_told_once_and_everything_else_goes_on(
+    store: SessionStore, actors: Actors, small_conversation: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    voiceprint = np.ones(4, np.float32)
+    voices = [await store.voices.add(name, voiceprint, 9.0, version, 60) for name, version in ENROLLED.items()]
+    keys = [{"id": voice.record.id, "key": voice.key} for voice in voices]
+    actor, talk = await actors.start(), await begin(store, small_conversation[0], voices=keys)
+    await talk.say(11, actor)
+    before = await talk.told()
+    assert warned(before, "outdated_voices") == [held.OUTDATED.format(names="Anna, Ben")]
+    assert warned(before, "estranged") == []
+
+    await store.voices.erase(voices[1].record.id)
+    for module in (conversation, held):
+        monkeypatch.setattr(module, "version", lambda: "the next")
+    await talk.say(16, await actors.start())
+    await talk.say(20, actor := await actors.start())
+    await talk.stop(actor)
+    after = await talk.told()
+    assert warned(after, "estranged") == [held.ESTRANGED.message]
+    assert warned(after[len(before) :], "outdated_voices") == [held.OUTDATED.format(names="Anna")]
+    then, now = folded(before), folded(after)
+    assert now.ended
+    assert {*then.speakers} < {*now.speakers}, "whoever goes on is somebody new"
