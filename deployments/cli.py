@@ -92,7 +92,7 @@ def record(
     codec: Annotated[str, typer.Option(help="pcm16, or webm for a sixteenth of the bandwidth")] = "pcm16",
     speakers_at_least: Annotated[
         int | None,
-        typer.Option(min=1, max=12, help="so many people will talk; live, it only lets Google look for more than 6"),
+        typer.Option(min=1, max=12, help="so many people will talk; counts in the end, and lets Google look for more"),
     ] = None,
     speakers_at_most: Annotated[int | None, typer.Option(min=1, max=12, help="no more than so many")] = None,
     diariser: Annotated[

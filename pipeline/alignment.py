@@ -98,6 +98,12 @@ class SpeakerMemory:
         shown_so = [merged, *(speaker for speaker, face in self.faces.items() if face == merged)]
         self.faces |= dict.fromkeys(shown_so, kept)
 
+    def expect(self, expected: Expected) -> None:
+        """Know better how many talk, and decide anew about all active units."""
+        self.expected = expected
+        self._cluster()
+        self._fill_in()
+
     def forget_voices(self) -> None:
         """Compare nobody with those heard so far, for another encoder has heard them.
 

@@ -101,6 +101,7 @@ class Conversation:
         self._tail = Tail()
         self._hops = 0
         self._diariser = DiariserState()
+        self._expected = expected
         self._memory = SpeakerMemory(Expected(1, expected.most))  # who has not talked yet cannot be told apart
         self._timeline = Timeline()
         self._read_until = 0.0
@@ -158,6 +159,9 @@ class Conversation:
         self._speech = bool(observation.islands)
         for kept, merged in self._memory.learn(observation.units, observation.going_on):
             self._join(kept, merged)
+        # Of somebody estranged nobody knows whether they are one of those who have talked since.
+        if self._recorded is not None and self._expected.least > 1 and not self._memory.former:
+            self._memory.expect(self._expected)  # everybody has talked by now
         turns, beneath = self._told()
         self._revise([*turns, *beneath])
         self._look_again(known_until)

@@ -11,9 +11,10 @@ from pipeline import conversation, snapshot
 from pipeline.alignment import ACTIVE_SECONDS
 from pipeline.conversation import Conversation
 from pipeline.corrections import Merging, Naming
+from pipeline.session import Expected
 from pipeline.turns import LONGEST_TURN
 from pipeline.voiceprint import SIZE
-from tests.pipeline.test_second_opinions import ANNA, Said, Talk, a_head
+from tests.pipeline.test_second_opinions import ANNA, Said, Talk, a_head, voiceprint
 
 BEFORE: list[Said] = [(0, 8, 0), (9, 15, 1)]
 LONG = 2 * ACTIVE_SECONDS + LONGEST_TURN / 16_000
@@ -57,6 +58,15 @@ def test_numbers_stay_with_those_who_had_them_and_people_may_still_correct(monke
     talk.correct(Naming(speaker=1, name="Anna")).correct(Merging(kept=2, merged=3)).until(LONG + 10).end()
     assert [speaker for speaker, _, _ in talk.turns()] == [1, 2, 2]
     assert talk.timeline.names == {1: "Anna"}
+
+
+def test_nobody_is_split_for_the_sake_of_how_many_were_expected(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those who were known may well be all of them."""
+    talk = Talk([*BEFORE, (16, 22, 2), (23, 29, voiceprint(2, also=3, share=0.6))], expected=Expected(2, None)).until(
+        15
+    )
+    estranged(talk, monkeypatch).until(30).end()
+    assert [speaker for speaker, _, _ in talk.turns()] == [1, 2, 3, 3]
 
 
 def test_a_snapshot_that_does_not_say_whose_voiceprints_it_holds_is_another_encoders() -> None:

@@ -14,7 +14,7 @@ from pipeline.diarisation.tags import REPEATED_SECONDS, REQUEST_SECONDS, TaggedW
 from pipeline.emotion import EmotionHead
 from pipeline.events import Event, SpeakerNamed, SpeakersMerged, WordsHeard
 from pipeline.naming import Names
-from pipeline.session import Voice
+from pipeline.session import Expected, Voice
 from pipeline.speech import SpeechState
 from pipeline.timeline import CHUNK_SECONDS, EMOTIONS, SAMPLE_RATE, Timeline
 from pipeline.voiceprint import SIZE
@@ -198,6 +198,23 @@ def test_another_diariser_is_asked_chunk_by_chunk_with_what_came_before() -> Non
     assert question.start == (CHUNK_SECONDS - REPEATED_SECONDS) * SAMPLE_RATE
     expected = np.arange(question.start, 2 * CHUNK_SECONDS * SAMPLE_RATE) % 1_000
     np.testing.assert_array_equal(question.audio, expected.astype(np.int16))
+
+
+@pytest.mark.parametrize(("least", "speakers"), [(1, [1, 1]), (2, [1, 2])])
+def test_no_fewer_speakers_than_expected_are_left_in_the_end(least: int, speakers: list[int]) -> None:
+    """Live it had no effect: who has not talked yet cannot be told apart. In the end everybody has."""
+    talk = Talk([(0, 6, 0), (7, 13, voiceprint(0, also=1, share=0.6))], expected=Expected(least, None)).until(14)
+    assert [speaker for speaker, _, _ in talk.turns()] == [1, 1]
+    talk.repack().end()
+    assert talk.turns() == [(speakers[0], 0, 6), (speakers[1], 7, 13)]
+    assert all(turn.final for turn in talk.timeline.turns.values())
+
+
+def test_those_who_talked_long_ago_are_some_of_those_expected() -> None:
+    moods = voiceprint(1, also=2, share=0.6)
+    said: list[Said] = [(0, 8, 0), (9, 17, 1), (300, 306, 1), (307, 313, moods)]
+    talk = Talk(said, expected=Expected(2, None)).until(314).end()
+    assert [speaker for speaker, _, _ in talk.turns()] == [1, 2, 2, 2]
 
 
 def test_what_is_left_at_the_end_is_asked_for_too() -> None:
