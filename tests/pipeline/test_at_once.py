@@ -119,3 +119,16 @@ def test_so_does_a_third_of_all_that_is_heard() -> None:
     assert not talked_over((2.0, 2.5), (0.5, 2.5), [(0.0, 1.1)])
     assert talked_over((2.0, 2.5), (0.5, 2.5), [(0.0, 1.1)], known_until=2.3)
     assert not talked_over((2.0, 2.5), (0.5, 2.5), [])
+
+
+def test_what_is_looked_at_again_does_not_depend_on_packing() -> None:
+    def told(packed: bool) -> Islands:
+        talk = Islands([(0.2, 8, 0), (9.2, 16, 1)], ((3.1, 3.9), (12, 12.2), (14.3, 15)), unit=1.0)
+        for seconds in np.arange(0.5, 20, 0.5):
+            talk.until(seconds)
+            if packed:
+                talk.repack()
+        talk.end()
+        return talk
+
+    assert told(packed=True).events == told(packed=False).events
