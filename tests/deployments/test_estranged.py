@@ -44,3 +44,23 @@ async def test_who_can_be_recognised_no_more_is_told_once_and_everything_else_go
     then, now = folded(before), folded(after)
     assert now.ended
     assert {*then.speakers} < {*now.speakers}, "whoever goes on is somebody new"
+
+
+async def test_what_is_so_from_the_start_on_is_not_told_each_time_that_hearing_begins_anew(
+    store: SessionStore, actors: Actors, small_conversation: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("deployments.sessions.FIRST_RETRY", 0.01)
+    voice = await store.voices.add("Anna", np.ones(4, np.float32), 9.0, "of long ago", 60)
+    keys = [{"id": voice.record.id, "key": voice.key}]
+    actor, talk = await actors.start(), await begin(store, small_conversation[0], voices=keys)
+    stretch, failures = conversation.Conversation.stretch, iter(range(3))
+
+    def failing(self: conversation.Conversation, hop: conversation.Hop) -> Any:
+        if next(failures, None) is not None:
+            raise ConnectionError("the diariser is gone")
+        return stretch(self, hop)
+
+    monkeypatch.setattr(conversation.Conversation, "stretch", failing)
+    await talk.say(2, actor)
+    assert len(warned(await talk.told(), "outdated_voices")) == 1
+    assert next(failures, None) is None, "hearing has begun anew"
