@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from deployments.options import ApiKey
 from pipeline.purposes import Purpose, RefusedPurpose, permit
 from training.console import console, fail, say
 
@@ -27,11 +28,6 @@ MOST_AT_ONCE: Final = 4  # segments that are heard at once in this process
 STOPPED: Final = 130  # the exit status after Ctrl-C
 
 app = typer.Typer()
-
-ApiKey = Annotated[
-    str | None,
-    typer.Option(envvar="TONETRACK_API_KEY", help="API key, where the server requires one", show_default=False),
-]
 
 
 @app.command()

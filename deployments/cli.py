@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
-from collections.abc import Coroutine
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -14,13 +12,13 @@ from pydantic import ValidationError
 from pydantic_settings import SettingsError
 from rich.console import Console
 
-from deployments.analyse_cli import ApiKey
 from deployments.analyse_cli import app as analyse
 from deployments.erase_cli import app as erasing
 from deployments.keys_cli import app as keys_app
+from deployments.options import ApiKey, KnownVoices, voices_of
 from deployments.recordings_cli import app as recordings
 from deployments.settings import Settings
-from pipeline.plain import one_line
+from deployments.voices_cli import app as voices
 from pipeline.purposes import Purpose
 from pipeline.session import DiariserName
 from training.cli import app as training
@@ -39,7 +37,6 @@ app.registered_commands += [
 app.registered_groups += training.registered_groups
 app.add_typer(recordings, name="recordings")
 app.add_typer(keys_app, name="keys")
-voices = typer.Typer(help="Enrolled voices, by which sessions call people by their names.", no_args_is_help=True)
 app.add_typer(voices, name="voices")
 console = Console(stderr=True)
 NOT_SETTINGS = {"TONETRACK_DATA", "TONETRACK_CHROMIUM", "TONETRACK_API_KEY"}  # training's, the tests', a client's
@@ -99,7 +96,7 @@ def record(
         DiariserName | None, typer.Option(help="who tells the speakers apart; the server's choice unless said")
     ] = None,
     language: Annotated[str, typer.Option(help="that is spoken, as BCP 47 (de-CH), for Google's transcript")] = "",
-    voice: Annotated[list[str] | None, typer.Option(help="ID:KEY of an enrolled voice; once for each")] = None,
+    voice: KnownVoices = None,
     stats: Annotated[bool, typer.Option("--stats", help="print percentiles of arrival to event")] = False,
     output: Annotated[Path | None, typer.Option(help="write the timeline here as JSON")] = None,
     keys: Annotated[
@@ -119,67 +116,16 @@ def record(
         _fail("Say why this is recorded (--purpose) and that everyone who will be heard has agreed (--consent).")
     if codec not in ("pcm16", "webm"):
         _fail(f"The codec is pcm16 or webm, not {codec!r}.")
-    known = [_voice(each, "--voice ID:KEY") for each in voice or []]
     hints: dict[str, Any] = {
         "remark": remark,
         "min_speakers": speakers_at_least,
         "max_speakers": speakers_at_most,
         "diariser": diariser,
         "language": language,
-        "voices": [{"id": identity, "key": key} for identity, key in known],
+        "voices": voices_of(voice),
     }
     try:
         record_live(file, server, api_key, purpose.value, name, pace, codec, stats, output, keys, hints, console)
-    except CannotRecord as error:
-        _fail(str(error))
-
-
-@voices.command("add")
-def add(
-    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="one person talking for ten seconds or so")],
-    name: Annotated[str, typer.Option(help="what to call whoever talks")],
-    consent: Annotated[bool, typer.Option("--consent", help="they have agreed")] = False,
-    days: Annotated[int, typer.Option(min=1, max=365, help="until the voice is erased")] = 30,
-    server: Annotated[str, typer.Option(help="base URL of the API")] = "http://127.0.0.1:8000",
-    api_key: ApiKey = None,
-) -> None:
-    """Enrol a voice with a running service; prints ID:KEY, which opens it to sessions and erases it."""
-    from deployments.client import add_voice
-
-    if not consent:
-        _fail("Whoever talks must agree before their voice is enrolled (--consent).")
-    voice = _ask(server, add_voice(server, file, name, days, api_key))
-    told = one_line(f"{voice['name']} is enrolled from {voice['seconds']:.1f} s of speech.")
-    console.print(told, soft_wrap=True, highlight=False, markup=False)
-    typer.echo(f"{voice['id']}:{voice['key']}")
-
-
-@voices.command()
-def remove(
-    voice: Annotated[str, typer.Argument(help="ID:KEY")],
-    server: Annotated[str, typer.Option(help="base URL of the API")] = "http://127.0.0.1:8000",
-) -> None:
-    """Erase an enrolled voice."""
-    from deployments.client import remove_voice
-
-    identity, key = _voice(voice, "tonetrack voices remove ID:KEY")
-    _ask(server, remove_voice(server, identity, key))
-    console.print("The voice is gone.")
-
-
-def _voice(text: str, usage: str) -> tuple[str, str]:
-    identity, _, key = text.partition(":")
-    if not identity or not key:
-        _fail(f"A voice is named by the ID and the KEY that enrolling it gave: {usage}.")
-    return identity, key
-
-
-def _ask(server: str, question: Coroutine[Any, Any, Any]) -> Any:
-    from deployments.recorder import CannotRecord, explained
-
-    try:
-        with explained(server):
-            return asyncio.run(question)
     except CannotRecord as error:
         _fail(str(error))
 
