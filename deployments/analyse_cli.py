@@ -9,11 +9,11 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from deployments.options import ApiKey
+from deployments.options import ApiKey, KnownVoices, voices_of
 from pipeline.purposes import Purpose, RefusedPurpose, permit
 from training.console import console, fail, say
 
@@ -66,6 +66,7 @@ def analyse(
         str | None, typer.Option(help="of earlier uploads, to have these under it, too; with --server")
     ] = None,
     api_key: ApiKey = None,
+    voice: KnownVoices = None,
     keys: Annotated[
         Path | None,
         typer.Option(help="write the key of the uploads here as JSON, for you alone to read, and do not print it"),
@@ -98,12 +99,13 @@ def analyse(
     formats = tuple(dict.fromkeys(form or ["json"]))
     if unknown := [name for name in formats if name not in WRITTEN]:
         fail(f"There is no format {', '.join(unknown)}; there are: {', '.join(WRITTEN)}.")
-    if server is None and (key or keys or erase):
-        fail("--key, --keys and --erase are about recordings on a server: say which (--server URL).")
+    if server is None and (key or keys or erase or voice):
+        fail("--key, --keys, --erase and --voice are about what is on a server: say which (--server URL).")
+    known = voices_of(voice)
     if server is not None and workers:
         fail("--workers are processes here; with --server, the server hears the recordings.")
     try:
-        asked = _asked(purpose, remark, formats, speakers_at_least, speakers_at_most, channels, server is None)
+        asked = _asked(purpose, remark, formats, speakers_at_least, speakers_at_most, channels, known, server is None)
         outputs = Outputs(output)
         tasks, problems = find(files)
         if not tasks:
@@ -158,6 +160,7 @@ def _asked(
     at_least: int | None,
     at_most: int | None,
     channels: str,
+    voices: list[dict[str, str]],
     here: bool,
 ) -> Asked:
     """What is asked, as a server would take it."""
@@ -166,22 +169,23 @@ def _asked(
     from deployments.analysis import Asked
     from pipeline.job import RecordingRequest
 
-    said = {"min_speakers": at_least, "max_speakers": at_most, "channels": channels}
-    said |= {"purpose": purpose, "remark": remark}
+    said: dict[str, Any] = {"min_speakers": at_least, "max_speakers": at_most, "channels": channels}
+    said |= {"purpose": purpose, "remark": remark, "voices": voices}
     settings = settings_of_environment() if here else None
     try:
         if settings:
             permit(purpose, settings.refused_purposes)
         request = RecordingRequest.model_validate(said | {"consent": True})
     except ValidationError as error:
-        options = {"min_speakers": "--speakers-at-least", "max_speakers": "--speakers-at-most"}
-        places = ("".join(map(str, mistake["loc"])) for mistake in error.errors())
+        options = {"min_speakers": "--speakers-at-least", "max_speakers": "--speakers-at-most", "voices": "--voice"}
+        places = (str(mistake["loc"][0]) if mistake["loc"] else "" for mistake in error.errors())
         named = (options.get(place, f"--{place}" if place else "") for place in places)
         fail("; ".join(f"{name} {one['msg']}".strip() for name, one in zip(named, error.errors(), strict=True)))
     except RefusedPurpose as error:
         fail(str(error))
     most = settings.max_recording_seconds if settings else None
-    return Asked(request.purpose.value, request.remark, formats, at_least, at_most, request.channels, most)
+    known = tuple(request.voices)
+    return Asked(request.purpose.value, request.remark, formats, at_least, at_most, request.channels, most, known)
 
 
 def _here(tasks: Sequence[Task], asked: Asked, outputs: Outputs, display: Display) -> Iterator[Outcome]:

@@ -23,6 +23,7 @@ from ray.serve.task_consumer import task_handler
 from redis import Redis
 from redis.exceptions import RedisError
 
+from deployments.enrolled import Enrolled
 from deployments.loop import Loop
 from deployments.metrics import RECORDING_SPEED, RECORDINGS, RECORDINGS_OVER, REDIS_MEMORY
 from deployments.opinions import Opinions
@@ -147,10 +148,12 @@ class RecordingWorker:
         tell = self._told(recording, worker)
         reporter = _Reporter(tell, notes, job.progress)
         opinions = Opinions(self._loop, self._second, job, notes, lambda: tell(notes.further()))
+        voices = Enrolled(self._loop, self._jobs, recording)
         how = Listening(
             expected=Expected(job.min_speakers or 1, job.max_speakers),
             channels=job.channels_as == "speakers",
             consult=opinions if (job.diariser or self._settings.diariser) == "google" else None,
+            known=voices,
             notes=notes,
             on_progress=reporter,
             claimed=job.seconds or 0.0,
@@ -161,7 +164,8 @@ class RecordingWorker:
             self._loop.run(self._work.adopt(recording, heard.seconds))
             for number, events in enumerate(heard.told(job.purpose, opinions.warned)):
                 self._loop.run(self._work.publish(recording, number, events))
-        told = {"warning": opinions.warning} if opinions.warning else {}
+        warning = " ".join(filter(None, (opinions.warning, voices.warning)))
+        told = {"warning": warning} if warning else {}
         whole = {"seconds": heard.seconds, "done": heard.seconds, "progress": 1.0}
         self._settle(recording, worker, State.DONE, **whole, **told)
         if job.tries <= 1:  # what another had begun would look as if it had gone fast

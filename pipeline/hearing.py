@@ -19,7 +19,7 @@ from pipeline.alignment import ANYBODY
 from pipeline.conversation import Question
 from pipeline.corrections import Telling
 from pipeline.diarisation import Unit
-from pipeline.session import Expected
+from pipeline.session import Expected, Voice
 from pipeline.sound import Pcm
 
 Step = Literal["who speaks", "how it sounds"]
@@ -111,10 +111,16 @@ class Progress:
 
 OnProgress = Callable[[Progress], None]
 Consult = Callable[[Question], Telling]
+Known = Callable[[], Sequence[Voice]]
 
 
 def ignore(progress: Progress) -> None:
     """Nobody asks how far it is."""
+
+
+def nobody() -> Sequence[Voice]:
+    """Nobody's voice is enrolled."""
+    return ()
 
 
 @dataclass(frozen=True)
@@ -122,14 +128,16 @@ class Listening:
     """How a recording is to be heard.
 
     `expected`: how many people talk, where somebody knows. `channels`: each track is a speaker of its own. `consult`:
-    another diariser's opinion on a chunk. `notes`: what was heard before and need not be again. `on_progress` is told
-    of every segment, and what it raises ends the hearing. `claimed`: the seconds that the recording says it has, until
-    it is decoded.
+    another diariser's opinion on a chunk. `known`: the enrolled voices to look for; asked once the speakers are told
+    apart, so that whoever has erased theirs until then is not recognised. `notes`: what was heard before and need not
+    be again. `on_progress` is told of every segment, and what it raises ends the hearing. `claimed`: the seconds that
+    the recording says it has, until it is decoded.
     """
 
     expected: Expected = ANYBODY
     channels: bool = False
     consult: Consult | None = None
+    known: Known = nobody
     notes: Notes = field(default_factory=Forgetful)
     on_progress: OnProgress = ignore
     claimed: float = 0.0

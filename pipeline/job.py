@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Final, Literal
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
+from pydantic_core import PydanticCustomError, from_json
 
 from pipeline.consent import Consent
-from pipeline.session import LANGUAGE, Declaration, DiariserName, Expected, Printable, Speakers
+from pipeline.session import (
+    LANGUAGE,
+    MOST_SPEAKERS,
+    Declaration,
+    DiariserName,
+    Expected,
+    Printable,
+    Speakers,
+    VoiceKey,
+    Voices,
+)
 
 WAITING: Final = "tonetrack:jobs:waiting"  # in Redis, see `pipeline.jobs`
 RUNNING: Final = "tonetrack:jobs:running"
@@ -59,6 +69,24 @@ class State(StrEnum):
         return self in (State.DONE, State.FAILED, State.CANCELLED)
 
 
+def _of_a_form(voices: Any) -> Any:
+    """What a field of a form says of voices, which is text."""
+    if not isinstance(voices, str):
+        return voices
+    try:
+        return from_json(voices)
+    except ValueError as error:
+        example = '[{"id": "…", "key": "…"}]'
+        raise PydanticCustomError("voices", "This is no JSON; say {example}.", {"example": example}) from error
+
+
+VOICES_SCHEMA: Final = {
+    "type": "string",
+    "contentMediaType": "application/json",
+    "contentSchema": {"type": "array", "maxItems": MOST_SPEAKERS, "items": VoiceKey.model_json_schema()},
+}
+
+
 class RecordingRequest(Declaration):
     """What is said of a recording that is uploaded."""
 
@@ -71,6 +99,9 @@ class RecordingRequest(Declaration):
     )
     channels: Channels = Field(
         default="mix", description="speakers: every channel is one person, as in a recorded call; mix: all in one"
+    )
+    voices: Annotated[Voices, BeforeValidator(_of_a_form), WithJsonSchema(VOICES_SCHEMA)] = Field(
+        default_factory=list, description="enrolled voices, as JSON, whose owners are called by their names"
     )
     keep_audio: bool = Field(default=False, description="keep the sound until the timeline expires; else it goes first")
     webhook: str = Field(

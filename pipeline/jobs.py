@@ -39,7 +39,7 @@ from pipeline.keys import digest, same
 from pipeline.owners import Owners
 from pipeline.published import SCRIPTS, session_key
 from pipeline.quotas import Quotas
-from pipeline.session import Role
+from pipeline.session import Role, Voice
 from pipeline.store import SessionStore, memory_ratio
 
 DEAD: Final = "tonetrack:jobs:dead"
@@ -90,6 +90,7 @@ class JobStore:
     ) -> None:
         """Take a recording in, whose sound is in the blob store. It is not in the queue yet: see `enqueued`.
 
+        Of enrolled voices only the ids are kept: whoever takes them in has checked the keys (`VoiceStore.opened`).
         Raises `Superseded` where another attempt to upload it was taken in.
         """
         if await self.known(recording):  # before it is listed anew
@@ -99,12 +100,13 @@ class JobStore:
         now = time.time()
         while await self._redis.zcount(owner, now, now):  # an instant is a cursor: no two may share one
             now += 1e-6
-        said = request.model_dump(exclude={"consent", "name", "channels"}, exclude_none=True)
+        said = request.model_dump(exclude={"consent", "name", "channels", "voices"}, exclude_none=True)
         fields: dict[str, Any] = {
             **{name: int(value) if isinstance(value, bool) else value for name, value in said.items()},
             **upload.model_dump(exclude_none=True),
             "name": request.name or upload.file or "recording",
             "channels_as": request.channels,
+            "voices": " ".join(dict.fromkeys(voice.id for voice in request.voices)),
             "secret": secret,
             "created_at": now,
             "state": State.QUEUED.value,
@@ -174,6 +176,11 @@ class JobStore:
         cancelling = state is State.RUNNING and "cancel" in fields
         position = None if place is None else place + 1
         return Job(id=recording, position=position, expires_in=left, cancelling=cancelling, **_known(fields))
+
+    async def voices(self, recording: str, version: str) -> tuple[list[str], list[Voice]]:
+        """The ids of enrolled voices that a recording was sent with, and those that are there and of this version."""
+        ids = ((await self._redis.hget(session_key(recording, "job"), "voices")) or b"").decode().split()
+        return ids, await self._sessions.voices.load(ids, version)
 
     async def known_owner(self, key: str) -> bool:
         """Whether a key is one under which recordings are uploaded: it outlives them, and every use prolongs that."""

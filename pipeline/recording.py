@@ -16,16 +16,27 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
-from typing import Final, TypeVar
+from typing import Final, NamedTuple, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pipeline.alignment import ANYBODY, SpeakerMemory
 from pipeline.conversation import Question
 from pipeline.diarisation import Diariser, Unit
 from pipeline.emotion import EmotionHead
-from pipeline.events import EmotionRead, Event, SessionEnded, SessionStarted, TurnUpdated, Warned, WordsHeard
+from pipeline.events import (
+    EmotionRead,
+    Event,
+    SessionEnded,
+    SessionStarted,
+    SpeakerNamed,
+    TurnUpdated,
+    Warned,
+    WordsHeard,
+)
 from pipeline.hearing import PLAINLY, Consult, Ears, Embedder, Listening, OnProgress, ignore
+from pipeline.naming import Names
 from pipeline.passages import readings
 from pipeline.segments import units_by_track, units_of
 from pipeline.session import Expected
@@ -41,18 +52,23 @@ Item = TypeVar("Item")
 
 @dataclass(frozen=True)
 class Heard:
-    """What there is to know of a recording of so many seconds. The readings come as they are asked for, once."""
+    """What there is to know of a recording of so many seconds. The readings come as they are asked for, once.
+
+    `names`: of speakers whose voices are enrolled.
+    """
 
     seconds: float
     turns: list[Turn]
     words: list[Word]
     readings: Iterator[EmotionReading]
+    names: Sequence[SpeakerNamed] = ()
 
     def timeline(self) -> Timeline:
         """All of it; it has ended, and every turn in it is final."""
         turns = {turn.id: turn for turn in self.turns}
-        readings = list(self.readings)
-        return Timeline(turns=turns, readings=readings, words=self.words, heard_until=self.seconds, ended=True)
+        names = {named.speaker: named.name for named in self.names}
+        readings, until = list(self.readings), self.seconds
+        return Timeline(turns=turns, readings=readings, names=names, words=self.words, heard_until=until, ended=True)
 
     def told(self, purpose: str, warned: Sequence[Warned] = ()) -> Iterator[list[Event]]:
         """The same, once, as the events that a live session would have told in the end, so many at a time.
@@ -66,7 +82,8 @@ class Heard:
             yield [EmotionRead(reading=reading) for reading in piece]
         if self.words:
             yield [WordsHeard(since=0.0, until=self.seconds, words=tuple(self.words))]
-        yield [*warned, SessionEnded(heard_until=self.seconds)]
+        # No piece of their own: where a voice is erased before this is told anew, all others must keep their numbers.
+        yield [*warned, *self.names, SessionEnded(heard_until=self.seconds)]
 
 
 def hear(sound: Sound, ears: Ears, head: EmotionHead, how: Listening = PLAINLY) -> Timeline:
@@ -80,9 +97,11 @@ def hear(sound: Sound, ears: Ears, head: EmotionHead, how: Listening = PLAINLY) 
 def listen(sound: Sound, ears: Ears, head: EmotionHead, how: Listening = PLAINLY) -> Heard:
     """The same, with readings that come one by one, for whom a long recording's are too many to hold."""
     units = units_by_track(sound, ears, how)
-    turns, words = _turns_by_channel(units, sound) if how.channels else _turns(units[0], sound, how)
+    spoken = _spoken_by_channel(units, sound) if how.channels else _spoken(units[0], sound, how)
+    names = list(Names(how.known()).recognise(spoken.voices, {}))
     overlaps = [] if how.channels else overlaps_of(units[0])  # nobody else is meant to be heard on a channel
-    return Heard(sound.seconds, turns, words, readings(sound, turns, overlaps, ears, head, how))
+    told = readings(sound, spoken.turns, overlaps, ears, head, how)
+    return Heard(sound.seconds, spoken.turns, spoken.words, told, names)
 
 
 def turns_of(
@@ -92,7 +111,7 @@ def turns_of(
     how = Listening(expected=expected, on_progress=on_progress)
     ears = Ears(lambda segment: units_of(diariser, segment), lambda fragments: [])
     with Sound([audio]) as sound:
-        return _turns(units_by_track(sound, ears, how)[0], sound, how)[0]
+        return _spoken(units_by_track(sound, ears, how)[0], sound, how).turns
 
 
 def read(audio: Pcm, turns: Sequence[Turn], model: Embedder, head: EmotionHead) -> list[EmotionReading]:
@@ -108,13 +127,24 @@ def read(audio: Pcm, turns: Sequence[Turn], model: Embedder, head: EmotionHead) 
         return list(readings(sound, turns, beneath, ears, head, PLAINLY))
 
 
-def _turns(units: Sequence[Unit], sound: Sound, how: Listening) -> tuple[list[Turn], list[Word]]:
-    """The turns, final and none of them longer than the recording, with all voices told apart at once; the words."""
+class _Spoken(NamedTuple):
+    """Who spoke when, with final turns that all end within the recording, and what.
+
+    `voices`: for each speaker the sum (SIZE,) of the voiceprints of what they said, each times its seconds.
+    """
+
+    turns: list[Turn]
+    words: list[Word]
+    voices: dict[int, NDArray[np.float32]]
+
+
+def _spoken(units: Sequence[Unit], sound: Sound, how: Listening) -> _Spoken:
+    """What one track holds, with all voices told apart at once."""
     memory = SpeakerMemory(how.expected)
     memory.learn(units)
     words = list(_consulted(memory, sound, how.consult)) if how.consult else []
     heard = sorted(chain(*memory.told()), key=lambda turn: turn.start)
-    return _final(heard, sound.seconds), words
+    return _Spoken(_final(heard, sound.seconds), words, memory.voices())
 
 
 def _consulted(memory: SpeakerMemory, sound: Sound, consult: Consult) -> Iterator[Word]:
@@ -130,15 +160,19 @@ def _consulted(memory: SpeakerMemory, sound: Sound, consult: Consult) -> Iterato
                 yield Word(start=word.start, end=word.end, text=word.text, speaker=speakers.get(word.tag))
 
 
-def _turns_by_channel(tracks: Sequence[Sequence[Unit]], sound: Sound) -> tuple[list[Turn], list[Word]]:
-    """The turns where each track is one speaker, numbered as the tracks are; their ids count through all of them."""
+def _spoken_by_channel(tracks: Sequence[Sequence[Unit]], sound: Sound) -> _Spoken:
+    """What is said where each track is one speaker, numbered as the tracks are; turns' ids count through all."""
     found: list[Turn] = []
+    voices: dict[int, NDArray[np.float32]] = {}
     for number, units in enumerate(tracks, 1):
         memory = SpeakerMemory(Expected(1, 1))
         memory.learn(units)
         found += [turn.model_copy(update={"speaker": number}) for turn in memory.turns()]
+        if own := memory.voices():
+            voices[number] = np.sum(list(own.values()), axis=0)
     found.sort(key=lambda turn: (turn.start, turn.speaker))
-    return _final([turn.model_copy(update={"id": 2 * i}) for i, turn in enumerate(found)], sound.seconds), []
+    turns = _final([turn.model_copy(update={"id": 2 * i}) for i, turn in enumerate(found)], sound.seconds)
+    return _Spoken(turns, [], voices)
 
 
 def _final(turns: Iterable[Turn], seconds: float) -> list[Turn]:

@@ -84,6 +84,11 @@ class VoiceKey(BaseModel):
     key: str = Field(max_length=128)
 
 
+Voices = Annotated[
+    list[VoiceKey], Field(max_length=MOST_SPEAKERS, description="enrolled voices to be called by their names")
+]
+
+
 class Declaration(BaseModel):
     """What must be said before anybody is heard, live or in a recording that is uploaded."""
 
@@ -113,9 +118,7 @@ class SessionRequest(Declaration):
         default=None, description="who tells speakers apart; none: the server's choice"
     )
     language: str = Field(default="", max_length=35, pattern=LANGUAGE, description="BCP 47, for a transcript")
-    voices: list[VoiceKey] = Field(
-        default_factory=list, max_length=MOST_SPEAKERS, description="enrolled voices to be called by their names"
-    )
+    voices: Voices = Field(default_factory=list)
 
     @model_validator(mode="after")
     def _fewest_before_most(self) -> SessionRequest:

@@ -113,8 +113,7 @@ class SessionStore(Published):
         """
         if not request.consent:
             raise ValueError("Everyone who will be heard must agree before a recording starts (consent: true).")
-        for voice in request.voices:
-            await self.voices.check(voice)
+        voices = await self.voices.opened(request.voices)
         session = NewSession(secrets.token_hex(8), new_key(), new_key())
         hints = {name: value for name in HINTS if (value := getattr(request, name)) not in (None, "")}
         fields = hints | {
@@ -123,7 +122,7 @@ class SessionStore(Published):
             "remark": request.remark,
             "consent_version": request.consent_version,
             "created_at": time.time(),
-            "voices": " ".join(dict.fromkeys(voice.id for voice in request.voices)),
+            "voices": " ".join(voices),
             "api_key": api_key,
             Role.RECORDER: digest(session.recorder_key),
             Role.VIEWER: digest(session.viewer_key),

@@ -97,6 +97,13 @@ class VoiceStore:
         if not same(stored, voice.key):
             raise WrongVoiceKey(voice.id)
 
+    async def opened(self, voices: Iterable[VoiceKey]) -> list[str]:
+        """The ids of voices that are to be looked for, each once, after a `check` of every key."""
+        asked = list(voices)
+        for voice in asked:
+            await self.check(voice)
+        return list(dict.fromkeys(voice.id for voice in asked))
+
     async def load(self, voices: Iterable[str], version: str) -> list[Voice]:
         """Those of the voices that are still there and whose voiceprints are of this version."""
         loaded = []

@@ -19,7 +19,7 @@ from deployments.own_ray import QUIET_WORKERS, alone
 from pipeline.consent import CURRENT, consent_to
 from pipeline.exports import FORMATS
 from pipeline.job import Channels, Job, State
-from pipeline.session import Expected
+from pipeline.session import Expected, VoiceKey
 from pipeline.timeline import Timeline
 
 if TYPE_CHECKING:
@@ -33,7 +33,10 @@ UNNAMED: Final = "this file"  # how `pipeline.media` calls what has no name
 
 @dataclass(frozen=True)
 class Asked:
-    """What is said of the recordings, and what of them is wanted. `most_seconds`: longer ones are refused."""
+    """What is said of the recordings, and what of them is wanted.
+
+    `most_seconds`: longer ones are refused. `voices`: enrolled on the server that hears them.
+    """
 
     purpose: str
     remark: str = ""
@@ -42,6 +45,7 @@ class Asked:
     at_most: int | None = None
     channels: Channels = "mix"
     most_seconds: float | None = None
+    voices: tuple[VoiceKey, ...] = ()
 
 
 @dataclass(frozen=True)

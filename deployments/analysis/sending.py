@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import queue
 import secrets
 import threading
@@ -97,7 +98,9 @@ class _Sending:
         said = {"purpose": asked.purpose, "consent": "true", "channels": asked.channels}
         said |= {"remark": asked.remark} if asked.remark else {}
         said |= {"min_speakers": str(asked.at_least)} if asked.at_least else {}
-        self._said = said | ({"max_speakers": str(asked.at_most)} if asked.at_most else {})
+        said |= {"max_speakers": str(asked.at_most)} if asked.at_most else {}
+        voices = json.dumps([voice.model_dump() for voice in asked.voices])
+        self._said = said | ({"voices": voices} if asked.voices else {})
 
     async def all(self, tasks: Sequence[Task], tell: Callable[[Outcome], None]) -> None:
         """Have all of them heard; each outcome as it comes."""

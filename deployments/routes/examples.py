@@ -90,6 +90,7 @@ SOUND: Final[Responses] = {
 UPLOAD_REFUSALS: Final[Responses] = {
     401: refusal("no API key, where the server requires one"),
     403: refusal("nothing was ever uploaded under this key, or the API key opens nothing"),
+    404: refusal("no such voice"),
     408: refusal("nothing came for too long"),
     409: refusal("the same upload is on its way, or was taken over, by another connection"),
     413: refusal("too big or too long"),

@@ -73,8 +73,9 @@ async def upload(
     With the key of an earlier upload as the bearer, it comes under that key; without one, under a new key.
 
     413 for what is too big (told as soon as that is known) or too long, 415 for what is no recording, 422 for what is
-    broken, encrypted or not allowed, 409 while the same upload is still on its way or where it has begun anew over
-    another connection, 408 where nothing comes for two minutes, 507 where there is no room for it.
+    broken, encrypted or not allowed, 422 and 404 for enrolled voices whose keys are wrong, or which are gone, 409 while
+    the same upload is still on its way or where it has begun anew over another connection, 408 where nothing comes for
+    two minutes, 507 where there is no room for it.
     """
     if await context.inbox.full():
         raise HTTPException(503, "Too many recordings wait; try again in a few minutes.", {"Retry-After": "120"})
@@ -98,7 +99,7 @@ async def upload(
                 await promise.failed()
             headers = {"Retry-After": str(error.seconds), "Connection": "close"}
             raise HTTPException(429, str(error), headers) from error
-        arrival = _Arrival(context, given, promise)
+        arrival = _Arrival(context, given, promise, caller.address)
         try:
             asked, sent = await arrival.receive(request)
             await inbox.take_in(given, asked, sent, owner_key or given.key)
@@ -132,8 +133,9 @@ async def _taken_before(promise: Idempotency, length: str) -> bool:
 class _Arrival:
     """One attempt at an upload, on its way into the blob store."""
 
-    def __init__(self, context: Context, given: Given, promise: Idempotency | None) -> None:
+    def __init__(self, context: Context, given: Given, promise: Idempotency | None, address: str) -> None:
         self._context = context
+        self._address = address
         self._recording = given.id
         self._promise = promise
         self._attempt = promise.attempt if promise else secrets.token_hex(8)
@@ -157,6 +159,9 @@ class _Arrival:
             except BadForm as error:
                 raise HTTPException(422, str(error)) from error
             asked = _understood(form.fields, self._context)
+            if asked.voices:
+                async with self._context.gate.guarded(self._address):
+                    await self._context.store.voices.opened(asked.voices)
             await self._write()
             closing = stack.pop_all()
         async with self._signs():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 import os
@@ -20,9 +21,11 @@ import pytest
 from deployments.analyse_cli import _interruptible
 from deployments.analysis import quieten
 from deployments.analysis.files import CannotAnalyse, Outputs, Task, find, planned
+from deployments.client import add_voice, remove_voice
 from deployments.recordings_client import NoServer, Recordings, Refused, idempotency_key
+from tests.deployments.test_speakers import alone
 from tests.service import ROOT, Service
-from tests.talkers import write_wav
+from tests.talkers import LOW, write_wav
 
 DECLARED = ["--purpose", "research", "--consent"]
 
@@ -122,6 +125,18 @@ def test_the_key_is_told_once_and_opens_all_uploads(wav: Path, service: Service,
         httpx.delete(f"{service.api}/v1/recordings/{job['id']}", headers=bearer)
 
 
+def test_a_server_calls_those_by_their_names_whose_voices_are_enrolled(
+    wav: Path, service: Service, tmp_path: Path
+) -> None:
+    anna = asyncio.run(add_voice(service.api, alone(tmp_path, LOW, 12), "Anna"))
+    named = ["--voice", f"{anna['id']}:{anna['key']}"]
+    analyse(wav, *DECLARED, "--server", service.api, "--output", tmp_path, "--erase", *named)
+    assert list(json.loads((tmp_path / "talk.json").read_text())["names"].values()) == ["Anna"]
+    asyncio.run(remove_voice(service.api, anna["id"], anna["key"]))
+    said = analyse(wav, *DECLARED, "--server", service.api, "--output", tmp_path, "--force", *named, status=1)
+    assert "There is no such voice: it was never enrolled, has expired, or was erased." in said
+
+
 class Interrupted(io.BytesIO):
     """A file in whose first reading somebody presses Ctrl-C."""
 
@@ -172,6 +187,9 @@ def test_ctrl_c_says_how_far_it_came(small_conversation: Any, tmp_path: Path) ->
         (["talk.wav", *DECLARED, "--channels", "left"], "--channels Input should be 'mix' or 'speakers'"),
         (["talk.wav", *DECLARED, "--speakers-at-least", "3", "--speakers-at-most", "2"], "At least 3 and at most 2"),
         (["talk.wav", *DECLARED, "--erase"], "--server URL"),
+        (["talk.wav", *DECLARED, "--voice", "id:key"], "--server URL"),
+        (["talk.wav", *DECLARED, "--server", "http://127.0.0.1:1", "--voice", "Anna"], "--voice ID:KEY"),
+        (["talk.wav", *DECLARED, "--server", "http://127.0.0.1:1", *(["--voice", "a:b"] * 13)], "--voice List should"),
         (["nowhere.wav", *DECLARED], "There is no file or folder nowhere.wav"),
         (["ui/templates", *DECLARED], "ui/templates holds no recording"),
         (["README.md", *DECLARED, "--output", "/proc/out"], "Nothing can be written to /proc/out"),

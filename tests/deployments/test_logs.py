@@ -18,7 +18,7 @@ from tests.deployments.test_bad_input import answers, hello
 from tests.deployments.test_speakers import alone
 from tests.service import Pcm, Service, record
 from tests.talkers import LOW
-from tests.uploads import SAID, send, upload, wav_of
+from tests.uploads import SAID, Uploaded, send, upload, wav_of
 
 OWN = {"time", "level", "part", "logger", "message"}  # what each line of ours has
 THEIRS = {"asctime", "levelname", "message"}  # what a replica's first lines have, before they are ours
@@ -70,6 +70,20 @@ async def conversation(service: Service, sound: Pcm, secret: dict[str, str], fol
     return session
 
 
+async def talk_of(service: Service, sound: Pcm, secret: dict[str, str], folder: Path) -> Uploaded:
+    """Somebody uploads a recording in which they are to be recognised, and their key is guessed at."""
+    voice = await add_voice(service.api, alone(folder, LOW, 12), secret["voice"])
+    secret["uploaded voice key"] = voice["key"]
+    said = SAID | {"name": secret["name"], "webhook": f"https://receiver.invalid/hook?token={secret['token']}"}
+    guess = json.dumps([{"id": voice["id"], "key": secret["wrong key"]}])
+    assert (await send(service.api, wav_of(sound), said=said | {"voices": guess})).status_code == 422
+    said |= {"voices": json.dumps([{"id": voice["id"], "key": voice["key"]}])}
+    uploaded = await upload(service.api, wav_of(sound), f"{secret['file']}.wav", said=said)
+    assert secret["voice"] in (await uploaded.heard())["names"].values()
+    await remove_voice(service.api, voice["id"], voice["key"])
+    return uploaded
+
+
 async def mistakes(service: Service, secret: dict[str, str]) -> tuple[Session, Lines]:
     """A session in which all goes wrong: keys, messages, frames, and what is kept of it; what was logged of it.
 
@@ -106,11 +120,9 @@ async def test_logs_can_be_read_and_tell_nothing_of_anybody(
     secret = {kind: f"{kind.replace(' ', '-')}-{secrets.token_hex(8)}" for kind in kinds}
     session = await conversation(service, sound, secret, tmp_path)
     broken, broken_told = await mistakes(service, secret)
-    said = SAID | {"name": secret["name"], "webhook": f"https://receiver.invalid/hook?token={secret['token']}"}
-    uploaded = await upload(service.api, wav_of(sound), f"{secret['file']}.wav", said=said)
+    uploaded = await talk_of(service, sound, secret, tmp_path)
     refused = await send(service.api, b"RIFF" + secret["typed"].encode(), f"{secret['file']}.wav")
     assert refused.status_code in (415, 422)
-    await uploaded.heard()
     await logged(service, "recording", uploaded.id, "its webhook to receiver.invalid, attempt 1: pending")
     logs = service.logs()
     lines = lines_of(logs)

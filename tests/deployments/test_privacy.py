@@ -65,6 +65,7 @@ def kept(service: Service, small_conversation: Any, tmp_path_factory: pytest.Tem
         session = await open_session(service.api, "research", "a talk", remark=REMARK, **known)
         await record(service.api, sound, pace=0, session=session)
         said = SAID | {"keep_audio": "true", "remark": REMARK, "webhook": "https://receiver.invalid/hook"}
+        said |= {"voices": json.dumps(voices)}
         recording = await upload(service.api, wav_of(sound), idempotency=f"a recording of {time.time()}", said=said)
         await recording.heard()
         await session.get()

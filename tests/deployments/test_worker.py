@@ -15,6 +15,7 @@ from pydantic import SecretStr
 from ray.serve.schema import CeleryAdapterConfig
 
 from deployments import recordings
+from deployments.enrolled import Enrolled
 from deployments.loop import Loop
 from deployments.opinions import NOT_ASKED, Opinions
 from deployments.queue import queue_config
@@ -24,9 +25,11 @@ from deployments.settings import Settings
 from pipeline.blobs import Blobs, BlobTrouble
 from pipeline.conversation import Question
 from pipeline.corrections import Telling
+from pipeline.enrolment import version
 from pipeline.hearing import Memo
 from pipeline.job import Cancelled, Job, State
 from pipeline.media.undecodable import UndecodableAudio
+from pipeline.session import Voice
 from tests.uploads import wav_of
 
 
@@ -101,6 +104,26 @@ def a_task() -> Any:
         request = Request()
 
     return Task()
+
+
+class Voices:
+    """What `Enrolled` asks of the store of jobs."""
+
+    def __init__(self, ids: list[str], there: list[Voice]) -> None:
+        self.ids, self.there = ids, there
+
+    async def voices(self, recording: str, of: str) -> tuple[list[str], list[Voice]]:
+        assert (recording, of) == ("it", version())
+        return self.ids, self.there
+
+
+@pytest.mark.parametrize(("ids", "warning"), [(["a"], ""), ([], ""), (["a", "b", "c"], "2 of 3.")])
+def test_voices_that_are_gone_are_missed_in_a_sentence(ids: list[str], warning: str) -> None:
+    there = [Voice("a", "Anna", np.ones(4, np.float16))] if ids else []
+    enrolled = Enrolled(Loop("test"), cast(Any, Voices(ids, there)), "it")
+    assert enrolled() == there
+    assert enrolled.warning.endswith(warning)
+    assert bool(enrolled.warning) == bool(warning)
 
 
 class Memory:

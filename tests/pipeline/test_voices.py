@@ -55,6 +55,7 @@ async def test_a_session_knows_the_voices_whose_keys_it_was_given(store: Session
         return SessionRequest(purpose="research", consent=True, voices=keys)
 
     assert await store.voice_ids((await store.create(asked(voice.key))).id) == [voice.record.id]
+    assert await store.voices.opened(asked(voice.key).voices) == [voice.record.id]
     with pytest.raises(WrongVoiceKey):
         await store.create(asked("guess"))
     with pytest.raises(UnknownVoice):

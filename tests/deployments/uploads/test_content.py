@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 from collections.abc import Sequence
 from typing import Any
@@ -46,6 +47,10 @@ UNAGREED = "Everyone who is heard must have agreed before a recording is read (c
         ({"language": "de_CH"}, "language: "),
         ({"diariser": "other"}, "diariser: "),
         ({"keep_audio": "perhaps"}, "keep_audio: "),
+        ({"voices": "Anna"}, 'voices: This is no JSON; say [{"id": "…", "key": "…"}].'),
+        ({"voices": '{"id": "a", "key": "b"}'}, "voices: Input should be a valid list"),
+        ({"voices": '[{"id": "a"}]'}, "voices.0.key: Field required"),
+        ({"voices": json.dumps([{"id": "a", "key": "b"}] * 13)}, "voices: List should have at most 12 items"),
         ({"colour": "red"}, "colour: Extra inputs are not permitted"),
         ({"webhook": "ftp://example.org/"}, "webhook: "),
         ({"webhook": "not a URL"}, "webhook: "),

@@ -6,6 +6,7 @@ import asyncio
 import time
 from typing import Any
 
+import numpy as np
 import pytest
 from redis.asyncio import Redis
 
@@ -14,8 +15,9 @@ from pipeline.job import RecordingRequest, State, Superseded, UnknownRecording
 from pipeline.jobs import JobStore, known_key, owner_key
 from pipeline.keys import WrongKey, digest
 from pipeline.published import session_key
-from pipeline.session import Role
+from pipeline.session import Role, VoiceKey
 from pipeline.store import SessionStore
+from pipeline.voiceprint import SIZE
 from pipeline.work import Work
 from tests.pipeline.jobs.recordings import (
     ONE,
@@ -60,6 +62,22 @@ async def test_keys_open_what_they_should_and_are_not_kept(jobs: JobStore, redis
     assert b"a-key-of-mine" not in at_rest
     assert b"view-" not in at_rest
     assert await jobs.webhook(ONE) == ("", "whsec_secret")
+
+
+async def test_of_enrolled_voices_the_ids_are_kept_and_neither_shown_nor_their_keys(
+    jobs: JobStore, sessions: SessionStore, redis: Any
+) -> None:
+    anna = await sessions.voices.add("Anna", np.eye(1, SIZE, dtype=np.float32)[0], 10.0, "v1", 60)
+    keys = [VoiceKey(id=anna.record.id, key=anna.key), VoiceKey(id="gone", key="another-key")]
+    job = await create(jobs, voices=[*keys, keys[0]])
+    ids, voices = await jobs.voices(ONE, "v1")
+    assert (ids, [voice.name for voice in voices]) == ([anna.record.id, "gone"], ["Anna"])
+    assert await jobs.voices(ONE, "v2") == (ids, []), "voiceprints of two encoders cannot be compared"
+    at_rest = b"".join((await redis.hgetall(session_key(ONE, "job"))).values())
+    assert not any(key in text for key in (anna.key, "another-key") for text in (at_rest.decode(), str(job)))
+    assert anna.record.id not in job.model_dump_json()
+    await create(jobs, TWO)
+    assert await jobs.voices(TWO, "v1") == ([], [])
 
 
 async def test_what_is_there_is_not_taken_in_over(jobs: JobStore, redis: Any) -> None:
