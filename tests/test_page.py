@@ -12,8 +12,9 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser import declare, talking_browser, until, wait
+from tests.deployments.test_speakers import alone
 from tests.service import Pcm, Service
-from tests.talkers import Said, write_wav
+from tests.talkers import LOW, Said, write_wav
 from training.simulate import SimulationSettings, read_recordings, simulate
 
 pytestmark = pytest.mark.timeout(240)
@@ -102,6 +103,40 @@ def test_two_talkers_appear_and_the_line_heals(
         page.get_by_role("button", name="Stop recording").click()
         wait(page, "d.state === 'ended' && d.recorder === 'stopped'", 20)
         assert page.evaluate("lines.filter(line => line.url.includes('/audio')).length") == 2
+
+
+def test_whoever_enrols_their_voice_is_called_by_their_name(service: Service, chromium: str, tmp_path: Path) -> None:
+    """Live, and in a recording that is uploaded."""
+    anna = alone(tmp_path, LOW, 20)
+    with talking_browser(chromium, anna) as browser:
+        page = browser.new_page()
+        page.goto(service.page)
+        wait(page, "d.state === 'ready'", 30)
+        page.get_by_text("Call people by name").click()
+        page.get_by_role("button", name="Enrol a voice").click()
+        page.get_by_label("Your name").fill("Anna")
+        page.get_by_label("I speak for myself").check()
+        page.get_by_role("button", name="Speak").click()
+        expect(page.get_by_role("checkbox", name="Anna")).to_be_checked(timeout=60_000)
+        declare(page)
+        page.locator("#files").set_input_files(anna)
+        page.get_by_role("button", name="Upload", exact=True).click()
+        until(page, "document.querySelector('#recordings > li')?.dataset.state === 'done'", 90)
+        page.get_by_role("link", name="low.wav").click()
+        expect(page.locator("#cards")).to_contain_text("Anna", timeout=20_000)
+        page.get_by_role("link", name="All recordings").click()
+        page.get_by_role("checkbox", name="Anna").check()
+        declare(page)
+        page.get_by_role("button", name="Record", exact=True).click()
+        expect(page.locator("#cards")).to_contain_text("Anna", timeout=60_000)
+        expect(page.locator("#cards")).to_contain_text("recognised by voice")
+        page.get_by_role("button", name="Stop recording").click()
+        wait(page, "d.state === 'ended' && d.recorder === 'stopped'", 20)
+        page.goto(service.page)
+        page.get_by_text("Call people by name").click()
+        page.get_by_role("button", name="Erase the voice of Anna").click()
+        page.get_by_role("button", name="Erase", exact=True).click()
+        expect(page.locator("#known-told")).to_have_text("The voice of Anna is erased.")
 
 
 def test_somebody_is_given_a_name_where_they_are_heard(service: Service, chromium: str, small_wav: Path) -> None:

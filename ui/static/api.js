@@ -76,6 +76,16 @@ export const eraseSession = (id, key) => json(`sessions/${encodeURIComponent(id)
 /** Who has looked, the newest first: {looks}. @param {"sessions"|"recordings"} kind */
 export const looks = (kind, id, key) => json(`${kind}/${encodeURIComponent(id)}/looks`, {key})
 
+/** Enrol a voice, of which the form says all: {id, key, name, expires_at, …}. */
+export const enrol = (form, signal) => json("voices", {method: "POST", form, headers: withApiKey(), signal})
+
+const voicePlace = (id) => `voices/${encodeURIComponent(id)}`
+
+/** What is known of a voice. */
+export const voice = (id, key) => json(voicePlace(id), {key})
+
+export const eraseVoice = (id, key) => json(voicePlace(id), {method: "DELETE", key})
+
 /**
  * A file of a recording as a `Blob`: a timeline, the report, the sound.
  * @param {(share: number) => void} [progress] is told how much of it is there, where its length is known
@@ -102,15 +112,15 @@ export async function file(id, name, key, progress = () => {}, signal = undefine
 
 const json = async (path, asked) => (await call(path, asked)).json()
 
-/** Ask; `signal` in place of the page's own patience, for what may take long. */
-async function call(path, {method = "GET", key, body, headers = {}, signal = AbortSignal.timeout(PATIENCE)}) {
+/** Ask; `form` is sent in place of JSON, and `signal` stands for the page's own patience, for what may take long. */
+async function call(path, {method = "GET", key, body, form, headers = {}, signal = AbortSignal.timeout(PATIENCE)}) {
   const sent = {
     ...headers, ...(key && {Authorization: `Bearer ${key}`}), ...(body && {"Content-Type": "application/json"}),
   }
   let answer
   try {
     answer = await fetch(address(path), {
-      method, headers: sent, body: body && JSON.stringify(body), signal, cache: "no-store",
+      method, headers: sent, body: form ?? (body && JSON.stringify(body)), signal, cache: "no-store",
     })
   } catch {
     throw new Refusal(0)

@@ -52,12 +52,12 @@ export function wire(act) {
 
 const carriesFiles = ({dataTransfer}) => [...(dataTransfer?.types ?? [])].includes("Files")
 
-function declared({people, name, ...said}, files) {
+function declared({people, name, voices, ...said}, files) {
   const {keep_audio: keep, channels} = options()
   const counted = channels === "mix" ? people : null // each channel is one person: nobody has to be told apart
   return {
     ...said, name: files.length === 1 ? name.trim() : "", min_speakers: counted, max_speakers: counted, channels,
-    keep_audio: keep,
+    keep_audio: keep, voices: voices.length ? JSON.stringify(voices) : "",
   }
 }
 

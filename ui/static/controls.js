@@ -214,11 +214,11 @@ export function showOpened(job, uploaded, owned, playable) {
   $("space").hidden = uploaded && !playable
 }
 
-export function showLevel(level) {
+export function showLevel(level, meter = $("meter")) {
   // Speech lies some 10 to 50 dB below full scale; the meter shows that range.
   const share = level > 0 ? Math.max(0, Math.min(1, (20 * Math.log10(level) + 60) / 50)) : 0
-  $("meter").firstChild.style.transform = `scaleX(${share.toFixed(3)})`
-  $("meter").setAttribute("aria-valuenow", String(Math.round(share * 100)))
+  meter.firstChild.style.transform = `scaleX(${share.toFixed(3)})`
+  meter.setAttribute("aria-valuenow", String(Math.round(share * 100)))
 }
 
 export function showFacts(session, job) {

@@ -1,6 +1,6 @@
 /** The microphone: its sound as frames of PCM16 or webm, and how loud it is. */
 
-const RATE = 16_000
+export const RATE = 16_000
 const TIMESLICE = 250 // ms of webm in a frame
 const BITRATE = 24_000
 

@@ -2,6 +2,7 @@
 
 import * as api from "./api.js"
 import * as chooser from "./chooser.js"
+import * as company from "./company.js"
 import * as controls from "./controls.js"
 import * as downloads from "./downloads.js"
 import * as keys from "./keys.js"
@@ -70,13 +71,17 @@ async function sessionToRecord(codec) {
   return address()
 }
 
+/** All that is said of the next recording. */
+const declaration = () => ({...controls.declaration(), voices: company.chosen()})
+
 /** A new session. @throws {Error} whose message is for the reader */
 async function opening() {
   try {
-    return await api.open(controls.declaration())
+    return await api.open(declaration())
   } catch (error) {
     if (error.code === "api_key") controls.askForApiKey()
-    throw new Error(say.notOpened(error))
+    const gone = company.chosen().length && error.status ? await company.look() : []
+    throw new Error(gone.length ? say.voicesGone(gone) : say.notOpened(error))
   }
 }
 
@@ -247,11 +252,12 @@ function drawPeople() {
 const missing = () => say.missing(controls.declaration(), controls.lacksApiKey())
 
 const choosing = {
-  declaration: controls.declaration,
+  declaration,
   missing,
   send(files, said) {
     uploads.add(files, said)
     controls.declareAnew()
+    company.leave()
     show()
     document.getElementById("shelf").scrollIntoView({block: "nearest"})
   },
@@ -371,6 +377,10 @@ controls.wire({
 })
 shelf.wire({library, uploads, open: travel})
 downloads.wire()
+company.wire(() => {
+  if (controls.lacksApiKey()) controls.askForApiKey()
+  return !controls.lacksApiKey()
+})
 looks.wire(() => ({...mine, recording: Boolean(opened.job)}))
 playbar.wire(player, {seek})
 transcript.wire(seek)

@@ -131,6 +131,33 @@ export function span(since, until) {
   return `${day}${time(from)}${time(from) === time(to) ? "" : ` to ${time(to)}`}`
 }
 
+// Enrolled voices
+
+/** What an enrolment of so many seconds waits for. */
+export const enrolling = (state, seconds) => ({
+  idle: `Then speak for ${seconds} seconds, with nobody else to be heard. Read this aloud, or say what you like, in any ` +
+    "language:",
+  asking: "Please allow the microphone in the browser, and be ready to speak:",
+  listening: "Listening. Please speak:",
+  sending: "Being heard …",
+})[state]
+export const takingPart = (count) => (count ? `${count} ${count === 1 ? "takes" : "take"} part` : "")
+export const keptUntil = (at) => `until ${new Date(at * 1000).toLocaleDateString([], {dateStyle: "medium"})}`
+export const enrolled = ({name, expires_at: at}) => `The voice of ${name} is enrolled, ${keptUntil(at)}.`
+export const voiceErased = (name) => `The voice of ${name} is erased.`
+export const voicesGone = (names) =>
+  `These voices are not enrolled any more: ${names.join(", ")}. They have expired or were erased. Try again without them.`
+
+/** Whether a voice may be sent once more as it is: nothing was wrong with its sound. */
+export const worthAgain = ({status}) => status === 0 || status === 429 || status >= 500
+
+/** Why a voice was not enrolled: a `Refusal` of the service, or a DOMException of the microphone. */
+export function notEnrolled({status, message, name}) {
+  if (status === undefined) return failure({microphone: name}).replace("press record again", "try again")
+  if (!status) return "ToneTrack’s service does not answer at the moment. Please try again."
+  return message || "The server could not enrol this voice. Please try again."
+}
+
 // Uploaded recordings
 
 export const API_AWAY = "ToneTrack’s service does not answer at the moment; the page asks again by itself."
@@ -242,6 +269,10 @@ export const eraseRecording = (name) => ({
   title: `Erase “${name}”?`, no: "Keep it", yes: "Erase",
   text: "What is left of its sound and everything that was read from it go now, for every viewer, and cannot be brought " +
     "back.",
+})
+export const eraseVoice = (name) => ({
+  title: `Erase the voice of ${name}?`, no: "Keep it", yes: "Erase",
+  text: "What was kept of it goes now and cannot be brought back. Recordings in which it has been recognised stay as they are.",
 })
 export const RENEW = {
   title: "Make another viewer link?", no: "Keep it", yes: "New link",
