@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,9 +20,11 @@ from pipeline.hearing import Segment
 from pipeline.logs import speak
 from pipeline.segments import units_of
 
+THREADS: Final = 2  # that hear live sessions: their networks, which take nearly all of the time, run side by side
+
 
 class Diariser:
-    """Observes hops of many sessions in one call; the voiceprints of all of them are encoded together.
+    """Observes hops of many sessions in one call, and a few calls at once.
 
     Recordings are heard aside, so that nobody who talks has to wait for them.
     """
@@ -29,13 +33,14 @@ class Diariser:
         speak("diariser", settings.log_format, settings.log_level)
         self._diariser = LocalDiariser()
         self._diariser.warm_up()
+        self._live = ThreadPoolExecutor(THREADS, "live")
         self._enrolling = asyncio.Semaphore(1)
         self._aside = Aside(threads=2)  # decoding and hearing a recording take two cores, if nobody else wants them
 
     async def observe(self, stretches: Sequence[Stretch]) -> list[Observation]:
         """One observation a stretch, in order."""
         BATCHES.observe(len(stretches), {"model": "diariser"})
-        return self._diariser.observe(stretches)
+        return await asyncio.get_running_loop().run_in_executor(self._live, self._diariser.observe, stretches)
 
     async def hear(self, segment: Segment) -> list[Unit]:
         """The units of a segment of a recording; see `pipeline.segments.units_of`."""

@@ -47,6 +47,9 @@ FIRST_RETRY, LAST_RETRY = 0.5, 10.0  # s after a failure, before the conversatio
 SOUND_MARGIN = 60.0  # s
 COMPANY_SECONDS = 0.01  # that a hop waits for others; frames come in company already
 LAST_STEP = 2**31  # above every hop
+HEARD_TOGETHER = (
+    4  # hops in a call to the diariser, which take it a tenth of a second; more would keep each other waiting
+)
 STUCK = 3  # failures in a row after which those who watch are told
 
 logger = logging.getLogger("ray.serve")
@@ -62,7 +65,7 @@ class SessionActor:
         self._live: dict[str, Live] = {}
         self._busy_at = time.monotonic()
         self._observe: Gatherer[Stretch, Observation] = Gatherer(
-            diariser.observe.remote, COMPANY_SECONDS, self._crowd, weight=attrgetter("hops")
+            *(diariser.observe.remote, COMPANY_SECONDS, self._crowd), size=HEARD_TOGETHER, weight=attrgetter("hops")
         )
         self._embed: Gatherer[Any, Any] = Gatherer(recogniser.embed.remote)
         self._head = EmotionHead.load()

@@ -19,14 +19,14 @@ from pipeline.session import MOST_SPEAKERS, Expected
 from pipeline.timeline import SAMPLE_RATE
 
 NEIGHBOURS: Final = (8, 0.1)  # the nearest voiceprints that each is compared with, and the share of all others besides
-STRANGE: Final = 0.2  # cosine below which two voiceprints have nothing in common; between readers it is 0 on average
+STRANGE: Final = 0.1  # cosine below which two voiceprints have nothing in common; between readers it is 0 on average
 PARTED: Final = 0.08  # normalised cut below which two groups are two voices. Between readers most cuts are below that,
 # through one of them above .2; moods of one actor are parted by .04 to .25. Measured on voices never heard
-ALIKE: Final = 0.8  # cosine above which two groups are one voice, whatever the graph says
+ALIKE: Final = 0.55  # cosine above which two groups are one voice, whatever the graph says
 NEWCOMER_SECONDS: Final = 1.5  # speech that a new voice must have before it becomes a speaker
 NEWCOMER_SHARE: Final = 0.1  # of all active speech, too: the longer one talks, the more one sounds unlike oneself
 NEWCOMER_MOST: Final = 60.0  # ... but no more than that: who talks for a minute within an hour is somebody
-DISTINCT: Final = 0.4  # cosine to everyone else below which a new voice is believed ...
+DISTINCT: Final = 0.25  # cosine to everyone else below which a new voice is believed ...
 DISTINCT_SECONDS: Final = 0.9  # ... after this much speech already
 MOST: Final = 2_500  # voiceprints in one graph, which takes their square in memory: some 20 minutes of speech
 DENSE: Final = 500  # voiceprints in a graph whose spectrum is worked out at once; that of larger ones is iterated for

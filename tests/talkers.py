@@ -93,6 +93,7 @@ class Talker:
     breathiness: float = 0.02  # noise that goes with the voice, as a share of it
     rate: float = 1.0  # 1 is about 4.5 syllables a second
     roughness: float = 0.01  # jitter, as a share of a period; shimmer is five times that
+    cavities: tuple[float, ...] = (1.0,) * 8  # of each formant, besides: no two tracts are of one shape throughout
 
     def say(self, seconds: float, seed: int) -> Audio:
         """Talk without a pause: float32 (seconds * SAMPLE_RATE,), at LEVEL. Seeds say different things."""
@@ -162,10 +163,22 @@ class Talker:
 
 
 # Found by a search for voices that the speaker encoder keeps well apart.
-LOW = Talker("low", pitch=75, tract=0.86, liveliness=2.2, tilt=1600, breathiness=0.05, roughness=0.0)
-HIGH = Talker("high", pitch=248, tract=1.3, liveliness=1.2, tilt=4000, breathiness=0.15, roughness=0.0)
-SOFT = Talker("soft", pitch=145, tract=1.3, liveliness=1.0, tilt=2600, breathiness=0.05)
-BRIGHT = Talker("bright", pitch=265, tract=1.09, liveliness=2.1, tilt=400)
+LOW = Talker(
+    *("low", 110, 0.85), liveliness=1.1, tilt=1201, breathiness=0.05, rate=0.98, roughness=0.0,
+    cavities=(0.85, 0.88, 1.16, 1.1, 1.0, 0.84, 1.16, 1.13),
+)  # fmt: skip
+HIGH = Talker(
+    *("high", 184, 1.19), liveliness=1.1, tilt=2557, breathiness=0.05, rate=1.02,
+    cavities=(1.1, 0.83, 1.19, 1.1, 1.12, 0.96, 0.91, 1.02),
+)  # fmt: skip
+SOFT = Talker(
+    *("soft", 77, 0.95), liveliness=1.4, tilt=1561, breathiness=0.3, rate=1.09, roughness=0.0,
+    cavities=(0.86, 1.2, 0.82, 0.93, 1.15, 0.97, 1.11, 1.1),
+)  # fmt: skip
+BRIGHT = Talker(
+    *("bright", 151, 1.18), liveliness=1.4, tilt=2625, breathiness=0.3, rate=1.02,
+    cavities=(1.11, 1.2, 0.85, 0.93, 1.17, 1.01, 1.0, 1.02),
+)  # fmt: skip
 TALKERS = (LOW, HIGH, SOFT, BRIGHT)
 
 
@@ -260,8 +273,8 @@ class _Tracks:
 
         excitation = [(phone.voice, phone.breath, phone.hiss, phone.centre, phone.width) for phone in phones]
         return cls(
-            talker.tract * track([phone.formants for phone in phones], 0.018),
-            talker.tract * np.array(UPPER_FORMANTS),
+            talker.tract * np.array(talker.cavities[:3]) * track([phone.formants for phone in phones], 0.018),
+            talker.tract * np.array(talker.cavities[3:]) * np.array(UPPER_FORMANTS),
             *track(excitation, 0.006).T,
         )
 

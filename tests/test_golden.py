@@ -15,15 +15,16 @@ from pyannote.core import Annotation
 
 from pipeline.diarisation.local import LocalDiariser
 from pipeline.recording import turns_of
-from tests.talkers import HIGH, LOW, Line, conversation, small_talk
+from tests.talkers import HIGH, LOW, TALKERS, Line, conversation, small_talk
 from training.diarisation_scoring import score
 from training.rttm import read_rttm, rttm_of
-from training.speakers import LAST_WORD, online, speech_of
+from training.speakers import online, speech_of
 
 GOLDEN = Path(__file__).parent / "golden"
 TOLERANCE = 0.02  # diarisation error of what is said now against what was: another CPU rounds otherwise
 TALKS = {
     "two": ((LOW, HIGH), small_talk(talkers=2, seconds=40, seed=11)),
+    "four": (TALKERS, small_talk(talkers=4, seconds=100, seed=11)),
     "overlapping": (
         (LOW, HIGH),
         [
@@ -41,12 +42,13 @@ TALKS = {
 
 
 def said_of(name: str) -> dict[str, Annotation]:
-    """Who speaks when in a conversation, offline and as the last word online."""
+    """Who speaks when in a conversation, offline and in all views online, by what their files are called."""
     talkers, lines = TALKS[name]
     audio, _ = conversation(talkers, lines, seed=11)
     pcm = np.round(audio * 32_767).astype(np.int16)
     diariser = LocalDiariser()
-    return {"offline": speech_of(turns_of(pcm, diariser)), "online": online(pcm, diariser)[LAST_WORD]}
+    views = {"offline": speech_of(turns_of(pcm, diariser)), **online(pcm, diariser)}
+    return {view.replace(" ", "-"): said for view, said in views.items()}
 
 
 @pytest.mark.parametrize("name", TALKS)

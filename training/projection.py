@@ -38,7 +38,7 @@ from training.sound import speech
 PIECE: Final = 4 * SAMPLE_RATE  # samples of a recording that are heard in one room
 ROOMS: Final = 2  # that each piece is heard in
 NOISE: Final = (14.0, 30.0)  # dB below the speech
-SHRINKAGE: Final = 0.7  # of the mean variance, added within: few speakers make every other direction look reliable
+SHRINKAGE: Final = 0.5  # of the mean variance, added within: few speakers make every other direction look reliable
 CACHE: Final = Path.home() / ".cache" / "tonetrack" / "training"
 MADE_BY: Final = (  # what is kept
     __file__,

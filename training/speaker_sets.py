@@ -4,10 +4,10 @@ A set is simulated from a corpus of single speakers, in folds of speakers, with 
 or it is a folder of recordings with their references, heard with the voiceprints as they are shipped, or with such as
 were fitted without the readers and actors whom the references name.
 
-Only voiceprints are fitted anew. The overlap network is the shipped one, which was trained on most of the readers and
-actors of the simulated sets (pipeline/models/overlap/README.md tells who was held out), and the clustering's thresholds
-were chosen on simulated conversations of the same corpora. So figures on readers and actors may be better than those
-of strangers would be; neither was trained or chosen on AMI's meetings.
+What is fitted here is the voiceprints' projection, anew for every fold. The networks are as published: who taught the
+encoder of voices is not named one by one, so that it may have heard readers; the overlap network was trained on AMI's
+training meetings, of which most excerpts here are. The clustering's thresholds were chosen on simulated
+conversations of the same corpora. So figures may be better than those of strangers would be.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ READERS: Final = range(2, 6)  # in a conversation, one more in each, then again
 ACTORS: Final = range(2, 5)  # or as many as the fold has
 ACTED_SECONDS: Final = 150.0
 NOT_HELD_OUT: Final = (
-    "held out from the voiceprints alone: the shipped overlap network was trained on most of the readers and actors,"
-    " and the clustering's thresholds were chosen on simulated conversations of the same corpora"
+    "held out from the voiceprints' projection; the networks are as published, and the clustering's thresholds were"
+    " chosen on simulated conversations of the same corpora"
 )
 AUDIO: Final = frozenset({".flac", ".wav", ".ogg", ".opus", ".mp3", ".m4a", ".mp4", ".webm"})
 
@@ -203,7 +203,7 @@ def unheard_by(folder: Path, data: Path) -> dict[Path, set[str]]:
 
     An actor is called 01, actor01 or Actor_01. Of a bare number nothing tells whether a reader or an actor is meant, so
     both are. Raises FileNotFoundError where a corpus is not there, and ValueError where nobody is named: voiceprints
-    fitted without nobody know as many as before.
+    fitted without nobody know as many as before; or where everybody is, and nobody is left to fit them on.
     """
     named = {speaker for recorded in _recorded(folder) for speaker in recorded.speech.labels()}
     acted = named | {match[1] for speaker in named if (match := ACTOR.fullmatch(speaker))}
@@ -215,6 +215,11 @@ def unheard_by(folder: Path, data: Path) -> dict[Path, set[str]]:
         raise ValueError(
             f"{folder}: no reference names a reader or an actor of {data}, so there is nobody to leave out"
         )
+    for corpus, speakers in known.items():
+        if len(read_recordings(corpus).keys() - speakers) < 2:
+            raise ValueError(
+                f"{folder}: the references name all of {corpus}; voiceprints need some others to be fitted"
+            )
     return known
 
 

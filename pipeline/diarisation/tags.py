@@ -22,8 +22,8 @@ from pipeline.timeline import Turn
 REPEATED_SECONDS: Final = 15.0  # of the chunk before, heard again: long enough to hear most of those who take part
 REQUEST_SECONDS: Final = 60.0  # that a request may hold at most
 SHARED: Final = 0.3  # s that a tag and a speaker must share: neighbours share less, where words and turns end unevenly
-LIKENESS: Final = 0.55  # cosine from which two voiceprints are one voice: with 5 s of speech, read or acted, as many
-# voices are then missed as are mistaken for a given other one, about 1 in 25
+LIKENESS: Final = 0.3  # cosine from which two voiceprints are one voice: with 5 s of speech, read or acted, 1 in 30 is
+# then mistaken for a given other one; more would part moods of one voice
 PAUSE: Final = 0.35  # s of silence that one voice's turn may hold; between two steps of Google's, often of 0.1 s
 
 

@@ -24,6 +24,7 @@ from deployments.settings import Settings
 from pipeline.events import Event
 from pipeline.store import connect
 from pipeline.timeline import SAMPLE_RATE
+from pipeline.voiceprint import SIZE
 from tests.service import FRAME, ROOT, Pcm, Service, assert_same, frames, record, silence
 from tests.talkers import HIGH, LOW, Line, Talker, conversation, write_wav
 
@@ -164,7 +165,7 @@ async def test_a_voice_from_enrolment_to_erasure(service: Service, tmp_path: Pat
     with service.redis() as redis:
         (key,) = redis.scan_iter(f"*{voice['id']}*")
         kept = redis.hgetall(key)
-    assert len(kept[b"voiceprint"]) == 128
+    assert len(kept[b"voiceprint"]) == 2 * SIZE
     assert voice["key"].encode() not in b"".join(kept.values())
     asked = {"purpose": "research", "consent": True}
     async with httpx.AsyncClient(base_url=service.api) as http:

@@ -97,8 +97,8 @@ def test_a_voice_that_might_be_someone_known_takes_longer() -> None:
     memory.learn(speech(0, *(unlike_itself(1) for _ in range(12))))
     for i in range(round(NEWCOMER_SECONDS * 2)):
         assert {speaker for speaker, _, _ in told(memory)} == {1}
-        memory.learn(speech(8 + i / 2, unlike_itself(0.6, 1)))
-    memory.learn(speech(9.5, *(unlike_itself(0.6, 1) for _ in range(3))))
+        memory.learn(speech(8 + i / 2, unlike_itself(0.4, 1)))
+    memory.learn(speech(9.5, *(unlike_itself(0.4, 1) for _ in range(3))))
     assert told(memory) == [(1, 0.0, 6.0), (2, 8.0, 11.0)]
 
 
@@ -180,7 +180,7 @@ def test_the_number_of_someone_known_is_never_given_to_another_voice() -> None:
 def test_a_packed_memory_goes_on_the_same() -> None:
     rng = np.random.default_rng(3)
     hops = [
-        speech(i / 2, voice(*(rng.normal(size=8) / 3 + np.eye(8)[i // 8 % 3]))) for i in range(60)
+        speech(i / 2, voice(*(rng.normal(size=8) / 5 + np.eye(8)[i // 8 % 3]))) for i in range(60)
     ]  # fmt: skip
     straight, broken = SpeakerMemory(), SpeakerMemory()
     for i, units in enumerate(hops):

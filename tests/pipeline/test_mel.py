@@ -8,15 +8,14 @@ import sys
 import numpy as np
 import pytest
 
-from pipeline import features, functionals, overlap, voiceprint
-from pipeline.mel import frequencies, mel_bank, power_spectra
+from pipeline import features, functionals
+from pipeline.mel import frequencies, kaldi_fbank, mel_bank, power_spectra
 from pipeline.timeline import SAMPLE_RATE
 
 USED = [
     (functionals.FFT, functionals.MEL_BANDS, 50.0),
     (features.FFT, features.MEL_BANDS, features.LOWEST),
-    (overlap.SHORT, overlap.BANDS, 60.0),
-    (voiceprint.FRAME, 40, 0.0),
+    (400, 48, 60.0),
     (512, 24, 1500.0),
 ]
 
@@ -35,6 +34,19 @@ def test_so_are_its_corners() -> None:
 
     theirs = librosa.mel_frequencies(n_mels=50, fmin=60, fmax=SAMPLE_RATE / 2)
     np.testing.assert_array_equal(frequencies(48, 60.0), theirs)
+
+
+@pytest.mark.parametrize("samples", [400, 559, 560, 19_200])
+def test_log_mel_is_kaldis(samples: int) -> None:
+    import torch
+    from torchaudio.compliance import kaldi
+
+    rng = np.random.default_rng(samples)
+    audio = (rng.standard_normal(samples) * np.linspace(0, 0.3, samples)).astype(np.float32)  # silence comes first
+    theirs = kaldi.fbank(torch.from_numpy(audio)[None] * 32_768, num_mel_bins=80, dither=0.0).numpy()
+    ours = kaldi_fbank(audio, 80)
+    assert ours.shape == theirs.shape
+    np.testing.assert_allclose(ours, theirs, atol=2e-3)
 
 
 def test_spectra_of_double_precision_are_those_of_single() -> None:

@@ -240,7 +240,7 @@ def test_a_second_voice_survives_packing() -> None:
 def test_the_number_of_somebody_who_was_merged_is_nobody_elses() -> None:
     # A new voice once got the number of a merged speaker who had dissolved, and was shown as who that was merged with.
     memory = SpeakerMemory()
-    memory.learn([*speech(0, 2, ANNA), *speech(3, 1, voice(0, also=1, share=3.0))])
+    memory.learn([*speech(0, 2, ANNA), *speech(3, 1, voice(0, also=1, share=5.0))])
     assert memory.speakers == [1, 2]
     memory.join(1, 2)
     memory.learn(speech(5, 60, voice(0, also=1, share=0.9)))  # hearing more, both are one voice

@@ -30,9 +30,9 @@ def test_voiceprints_have_unit_length_even_of_silence(encoder: VoiceEncoder) -> 
 
 
 def test_a_voiceprint_is_the_same_in_any_company(encoder: VoiceEncoder) -> None:
-    windows = [LOW.say(seconds, seed=2) for seconds in (0.4, 1.6, 0.9, 1.2, 0.5)]
+    windows = [LOW.say(seconds, seed=2) for seconds in (0.4, 1.2, 0.9, 1.0, 0.5)]
     click = np.zeros(SAMPLE_RATE, np.float32)
-    click[8_000] = 1  # all power in a few frames: the encoder takes no greater numbers
+    click[8_000] = 1  # all power in a few frames
     together = encoder.encode([*windows, click])[: len(windows)]
     alone = np.concatenate([encoder.encode([window]) for window in windows])
     np.testing.assert_array_equal(together, alone)
