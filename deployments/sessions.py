@@ -65,7 +65,7 @@ class SessionActor:
         self._live: dict[str, Live] = {}
         self._busy_at = time.monotonic()
         self._observe: Gatherer[Stretch, Observation] = Gatherer(
-            *(diariser.observe.remote, COMPANY_SECONDS, self._crowd), size=HEARD_TOGETHER, weight=attrgetter("hops")
+            diariser.observe.remote, COMPANY_SECONDS, self._crowd, HEARD_TOGETHER, weight=attrgetter("hops")
         )
         self._embed: Gatherer[Any, Any] = Gatherer(recogniser.embed.remote)
         self._head = EmotionHead.load()

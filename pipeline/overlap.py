@@ -44,6 +44,6 @@ class OverlapDetector:
             return np.tile(np.array([[1, 0, 0]], np.float32), (frames, 1))
         level = max(float(np.sqrt(np.mean(np.square(window)))), QUIET)
         (counts,) = self._network.run(["counts"], {"audio": window[None, None] / np.float32(level)})
-        # An answer is about the middle of what it is made from: two frames' length after the frame that it begins in.
+        # An answer is about the middle of what it is made from, which lies in the frame after that in which it begins.
         edge = (REACH // 2) // FRAME
         return np.asarray(np.pad(counts[0], ((edge, frames), (0, 0)), "edge")[:frames], np.float32)

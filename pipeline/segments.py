@@ -20,7 +20,7 @@ from pipeline.timeline import SAMPLE_RATE
 SEGMENT: Final = 60 * SAMPLE_RATE  # samples; what is lost with a worker, and how soon a cancellation takes effect
 LEAD: Final = 5 * SAMPLE_RATE  # samples heard before a segment, in which voice activity finds its feet
 TAIL: Final = SAMPLE_RATE  # samples heard after it, or of silence after the recording: whatever is being said ends
-STRETCH: Final = 10 * SAMPLE_RATE  # samples that the diariser hears at a time: long enough to fill its batches
+STRETCH: Final = 10 * SAMPLE_RATE  # samples that the diariser hears at a time: as much as overlaps are told by best
 
 
 def ears_here(diariser: Diariser, model: Embedder, at_once: int = 1) -> Ears:

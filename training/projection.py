@@ -23,8 +23,8 @@ import scipy.linalg
 import typer
 from numpy.typing import NDArray
 
+from pipeline import mel, voiceprint
 from pipeline import speech as detection
-from pipeline import voiceprint
 from pipeline.diarisation import local
 from pipeline.diarisation.local import UNIT
 from pipeline.speech import SpeechDetector, SpeechState
@@ -46,6 +46,7 @@ MADE_BY: Final = (  # what is kept
     sound.__file__,
     detection.__file__,
     local.__file__,
+    mel.__file__,
     voiceprint.__file__,
 )
 
@@ -53,7 +54,7 @@ Embeddings = Mapping[str, NDArray[np.float32]]
 
 
 def embeddings_of(voices: Mapping[str, Sequence[Recording]], seed: int) -> Embeddings:
-    """What the encoder makes of each speaker's recordings in rooms and noise: (windows, 256) a speaker."""
+    """What the encoder makes of each speaker's recordings in rooms and noise: (windows, 192) a speaker."""
     encoder, detector = VoiceEncoder(), SpeechDetector()
     rng = np.random.default_rng(seed)
     heard = {
@@ -124,7 +125,7 @@ def _keep(path: Path, arrays: dict[str, Any]) -> None:
 
 
 def fit(corpora: Sequence[Embeddings]) -> tuple[NDArray[np.float16], NDArray[np.float16]]:
-    """The mean (256,) and the axes (256, SIZE) of the projection, from the embeddings of each corpus."""
+    """The mean (192,) and the axes (192, SIZE) of the projection, from the embeddings of each corpus."""
     between, within, middles = [], [], []
     spread = np.concatenate([embeddings for corpus in corpora for embeddings in corpus.values()]).std(0)
     for corpus in corpora:

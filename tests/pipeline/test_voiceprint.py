@@ -7,7 +7,7 @@ import pytest
 
 from pipeline.clustering import DISTINCT
 from pipeline.timeline import SAMPLE_RATE
-from pipeline.voiceprint import EMBEDDING_SIZE, SHORTEST, SIZE, VoiceEncoder
+from pipeline.voiceprint import EMBEDDING_SIZE, LONGEST, SHORTEST, SIZE, VoiceEncoder
 from tests.talkers import HIGH, LOW
 
 
@@ -39,11 +39,13 @@ def test_a_voiceprint_is_the_same_in_any_company(encoder: VoiceEncoder) -> None:
 
 
 def test_loudness_does_not_matter(encoder: VoiceEncoder) -> None:
-    audio = HIGH.say(1.6, seed=3)
+    audio = HIGH.say(LONGEST, seed=3)
     loud, soft = encoder.encode([audio, audio / 8])
     assert loud @ soft == pytest.approx(1, abs=1e-3)
 
 
 def test_one_voice_is_nearer_to_itself_than_to_another_whatever_it_says(encoder: VoiceEncoder) -> None:
-    low, low_again, high = encoder.encode([LOW.say(1.6, seed=4), LOW.say(1.6, seed=5), HIGH.say(1.6, seed=4)])
+    low, low_again, high = encoder.encode(
+        [LOW.say(LONGEST, seed=4), LOW.say(LONGEST, seed=5), HIGH.say(LONGEST, seed=4)]
+    )
     assert float(low @ low_again) > DISTINCT > float(low @ high)
