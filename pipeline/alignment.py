@@ -30,8 +30,8 @@ from pipeline.voiceprint import SIZE
 ANYBODY: Final = Expected()
 ACTIVE_SECONDS: Final = 180.0  # units younger than this may still change their speaker
 FEW: Final = 0.01  # units, of those that are known, that may join speakers until all are clustered anew
-SURE: Final = 0.6  # cosine to the voice of a speaker from which a unit is theirs ...
-BY_FAR: Final = 0.3  # ... if that to everybody else's is less by so much
+SURE: Final = 0.45  # cosine to the voice of a speaker from which a unit is theirs ...
+BY_FAR: Final = 0.2  # ... if that to everybody else's is less by so much
 SAME: Final = 0.3  # distance at which two known speakers turn out to be one: a merge cannot be taken back
 REACH: Final = 0.5  # s from the words of a voice within which speech is theirs: a word's times err by some tenths
 ANCHOR_SECONDS: Final = 10.0  # weight, in speech, of what is remembered of a speaker when clusters take speakers over

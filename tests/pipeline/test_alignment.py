@@ -253,7 +253,7 @@ def test_whoever_surely_is_somebody_joins_them_until_a_hundredth_has(clusterings
 
 def test_who_is_somebody_but_not_surely_is_left_to_the_clustering(clusterings: list[int]) -> None:
     memory = known_well(clusterings)
-    memory.learn(speech(60, voice(0.5, 0, 0.9)))  # like nobody else at all
+    memory.learn(speech(60, voice(0.4, 0, 0.9)))  # like nobody else at all
     assert len(clusterings) == 1
 
 
