@@ -25,7 +25,10 @@ ESTRANGED: Final = Warned(
     message="Voices are told apart by another model than before. Names and everything heard so far stay; whoever goes "
     "on talking is a new speaker, who can be merged with the one that they were.",
 )
-OUTDATED: Final = "Enrolled for a model that tells voices apart no more, and not recognised: {names}. Enrol again."
+# How many, never who: all who watch read it, also of people who were enrolled but never came.
+OUTDATED: Final = (
+    "Enrolled voices that cannot be recognised, for another model tells voices apart by now: {outdated}. Enrol again."
+)
 
 logger = logging.getLogger("ray.serve")
 
@@ -87,9 +90,9 @@ async def restore(session: str, store: SessionStore, head: EmotionHead, diariser
     return held
 
 
-def _warnings(conversation: Conversation, outdated: Sequence[str]) -> list[Warned]:
-    """What those who watch have to know; `outdated`: names of voices that have to be enrolled again."""
-    again = [Warned(code="outdated_voices", message=OUTDATED.format(names=", ".join(outdated)))] if outdated else []
+def _warnings(conversation: Conversation, outdated: int) -> list[Warned]:
+    """What those who watch have to know; `outdated`: how many voices have to be enrolled again."""
+    again = [Warned(code="outdated_voices", message=OUTDATED.format(outdated=outdated))] if outdated else []
     return [ESTRANGED, *again] if conversation.estranged else again
 
 

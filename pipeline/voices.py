@@ -114,10 +114,10 @@ class VoiceStore:
                 loaded.append(Voice(voice, name.decode(), np.frombuffer(voiceprint, "<f2").astype(np.float16)))
         return loaded
 
-    async def outdated(self, voices: Iterable[str], version: str) -> list[str]:
-        """The names of those of the voices that are still there, but of another version than this: enrol them again."""
-        told = [await self._redis.hmget(_key(voice), ["name", "voiceprint_version"]) for voice in voices]
-        return [name.decode() for name, of in told if name is not None and of.decode() != version]
+    async def outdated(self, voices: Iterable[str], version: str) -> int:
+        """How many of the voices are still there, but of another version than this: they have to be enrolled again."""
+        versions = [await self._redis.hget(_key(voice), "voiceprint_version") for voice in voices]
+        return sum(of is not None and of.decode() != version for of in versions)
 
     async def erase(self, voice: str) -> None:
         """Delete all that is known of a voice."""

@@ -29,7 +29,7 @@ async def test_who_can_be_recognised_no_more_is_told_once_and_everything_else_go
     actor, talk = await actors.start(), await begin(store, small_conversation[0], voices=keys)
     await talk.say(11, actor)
     before = await talk.told()
-    assert warned(before, "outdated_voices") == [held.OUTDATED.format(names="Anna, Ben")]
+    assert warned(before, "outdated_voices") == [held.OUTDATED.format(outdated=2)]
     assert warned(before, "estranged") == []
 
     await store.voices.erase(voices[1].record.id)
@@ -40,7 +40,9 @@ async def test_who_can_be_recognised_no_more_is_told_once_and_everything_else_go
     await talk.stop(actor)
     after = await talk.told()
     assert warned(after, "estranged") == [held.ESTRANGED.message]
-    assert warned(after[len(before) :], "outdated_voices") == [held.OUTDATED.format(names="Anna")]
+    assert warned(after[len(before) :], "outdated_voices") == [held.OUTDATED.format(outdated=1)]
+    told = [event.model_dump_json() for event in after]
+    assert not [event for event in told if any(name in event for name in ENROLLED)], "they have never talked"
     then, now = folded(before), folded(after)
     assert now.ended
     assert {*then.speakers} < {*now.speakers}, "whoever goes on is somebody new"
