@@ -36,6 +36,7 @@ from ui.settings import PageSettings
 RECORD_SECONDS = 15  # how often the time of erasure is asked for
 RETRY_SECONDS = 1.0
 WARNING_SECONDS = 20.0  # how long a warning stays in sight
+HALTS = frozenset({"stuck", "resumed"})  # warnings of which the newer makes the older untrue
 LIVE_SECONDS = 6.0  # silence of the stream after which a session no longer counts as live
 
 log = logging.getLogger(__name__)
@@ -131,7 +132,7 @@ class Feed:
         self.gone = False
         self.trouble = ""
         self.behind: float | None = None
-        self._warned = (0.0, "")
+        self._warned: dict[str, tuple[float, str]] = {}  # by what they are about: when, and the newest sentence
         self._last_hop_at = 0.0
         self._record_read_at = 0.0
         self._cursor = "0"  # the last stream entry taken
@@ -151,9 +152,9 @@ class Feed:
 
     @property
     def warning(self) -> str:
-        """What has just gone less well than it should; empty when nothing has."""
-        at, message = self._warned
-        return message if time.time() - at < WARNING_SECONDS else ""
+        """What has just gone less well than it should, in the order in which it was told; empty when nothing has."""
+        since = time.time() - WARNING_SECONDS
+        return " ".join(message for at, message in self._warned.values() if at > since)
 
     @property
     def expires_in(self) -> float:
@@ -183,7 +184,7 @@ class Feed:
         """The session has been erased: keep nothing of it."""
         self.gone = True
         self.timeline, self.recognised, self.record = Timeline(), frozenset(), None
-        self.trouble, self.behind, self._warned = "", None, (0.0, "")
+        self.trouble, self.behind, self._warned = "", None, {}
         self._tell(Changes(rewritten=True))
 
     def fold(self, events: list[Event]) -> None:
@@ -197,10 +198,16 @@ class Feed:
                 if event.arrived_at is not None:
                     self.behind = max(0.0, event.published_at - event.arrived_at)
             elif isinstance(event, Warned):
-                self._warned = (event.published_at or time.time(), event.message)
+                self._warn(event)
             elif isinstance(event, SessionEnded):
                 self.behind = None
         self._tell(changes)
+
+    def _warn(self, event: Warned) -> None:
+        """Keep what is told beside what is still in sight: after an upgrade several things are told at once."""
+        about_what = "halt" if event.code in HALTS else event.code
+        self._warned.pop(about_what, None)  # what is told again is the newest
+        self._warned[about_what] = (event.published_at or time.time(), event.message)
 
     async def _read(self) -> None:
         about(session=self.session)

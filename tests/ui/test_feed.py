@@ -25,7 +25,7 @@ from pipeline.store import SessionStore, connect
 from pipeline.timeline import Timeline, Turn, Word
 from tests.service import running_redis
 from tests.ui.conversation import ended, hops, reading
-from ui.feed import Changes, Feed, Hub, fold, recognised_after
+from ui.feed import WARNING_SECONDS, Changes, Feed, Hub, fold, recognised_after
 from ui.settings import PageSettings
 
 
@@ -139,6 +139,31 @@ async def until(condition: object, seconds: float = 5) -> None:
     while not condition():
         assert time.monotonic() < deadline, "it did not come to pass"
         await asyncio.sleep(0.02)
+
+
+async def test_a_warning_hides_no_other_but_the_one_that_it_makes_untrue(
+    settings: PageSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    redis = connect(settings.redis_url.get_secret_value())
+    feed = Feed(SessionStore(redis, retention=60), "any")
+    now = time.time()
+
+    def warn(code: str, message: str, after: float) -> None:
+        feed.fold([Warned(code=code, message=message, published_at=now + after)])
+
+    warn("stuck", "It halts.", 0)
+    warn("estranged", "Others.", 1)
+    warn("outdated_voices", "One.", 2)
+    warn("resumed", "It goes on.", 3)
+    assert feed.warning == "Others. One. It goes on."
+    warn("outdated_voices", "Two.", 4)
+    warn("stuck", "It halts.", 5)
+    assert feed.warning == "Others. Two. It halts."
+    monkeypatch.setattr("ui.feed.time.time", lambda: now + 3 + WARNING_SECONDS)
+    assert feed.warning == "Two. It halts."
+    feed.forget()
+    assert feed.warning == ""
+    await redis.aclose()
 
 
 async def test_one_reader_serves_all_documents_and_late_ones_see_the_past(settings: PageSettings) -> None:
