@@ -26,11 +26,15 @@ STORED = "JSON.parse(localStorage.getItem('tonetrack-voices'))"
 
 
 class Voices:
-    """The service's answers about voices: `answers` to enrolments, in turn, and those that are `there` to be seen."""
+    """The service's answers about voices: `answers` to enrolments, in turn, and those that are `there` to be seen.
+
+    `shut`: those whose key it refuses.
+    """
 
     def __init__(self) -> None:
         self.answers: list[tuple[int, dict[str, Any]]] = []
         self.there: set[str] = set()
+        self.shut: set[str] = set()
         self.enrolled: list[bytes] = []
         self.asked: list[tuple[str, str, str | None]] = []
 
@@ -45,7 +49,7 @@ class Voices:
             return route.fulfill(status=status, json=told, headers=CORS)
         voice = request.url.split("/")[-1]
         self.asked.append((request.method, voice, request.headers.get("authorization")))
-        status = 200 if voice in self.there else 404
+        status = 403 if voice in self.shut else 200 if voice in self.there else 404
         return route.fulfill(status=status, json={"detail": "There is no such voice."}, headers=CORS)
 
     def said(self, number: int = -1) -> dict[str, bytes]:
@@ -255,6 +259,22 @@ def test_voices_that_are_gone_are_forgotten(
     page.get_by_role("button", name="Record", exact=True).click()
     expect(page.locator("#notice")).to_contain_text("These voices are not enrolled any more: Ben.")
     expect(page.locator("#voices > li")).to_have_count(0)
+
+
+def test_a_key_that_is_refused_is_kept(
+    context: BrowserContext, backend: Backend, voices: Voices, page_url: str
+) -> None:
+    voices.there, voices.shut = {str(ANNA["id"])}, {BEN["id"]}
+    page = opened(context, page_url, ANNA, BEN)
+    refused = "The service refuses the keys to these voices: Ben. They are kept in this browser"
+    expect(page.locator("#known-told")).to_contain_text(refused)
+    expect(page.locator("#voices > li")).to_have_count(2)
+    backend.refusal = 422, {"detail": f"The key does not open the voice {BEN['id']}."}
+    page.get_by_role("checkbox", name="Ben").check()
+    declare(page)
+    page.get_by_role("button", name="Record", exact=True).click()
+    expect(page.locator("#notice")).to_contain_text(refused)
+    assert [voice["key"] for voice in page.evaluate(STORED)] == [ANNA["key"], BEN["key"]]
 
 
 def test_expired_voices_are_not_shown(context: BrowserContext, voices: Voices, page_url: str) -> None:

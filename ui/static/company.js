@@ -19,18 +19,22 @@ export function leave() {
   draw()
 }
 
-/** Ask the service which voices are still there, and forget the others; their names. */
+/** Ask the service which voices are still there, and forget the others; their names, and of whom the key is refused. */
 export async function look() {
   const gone = []
+  const shut = []
   for (const {id, key, name} of voices.known()) {
     await api.voice(id, key).catch(({status}) => {
-      if (![403, 404].includes(status)) return
+      // The voice may still be there, and nothing else opens it or erases it: its key is kept.
+      if (status === 403) shut.push({id, name})
+      if (status !== 404) return
       voices.drop(id)
       gone.push(name)
     })
   }
   if (gone.length) draw()
-  return gone
+  if (shut.length) tell(say.voicesShut(shut.map(({name}) => name)), true)
+  return {gone, shut: shut.filter(({id}) => present.has(id)).map(({name}) => name)}
 }
 
 /** @param {() => boolean} ready asks for what the server wants before a voice is enrolled; whether it is there */

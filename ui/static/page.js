@@ -80,8 +80,9 @@ async function opening() {
     return await api.open(declaration())
   } catch (error) {
     if (error.code === "api_key") controls.askForApiKey()
-    const gone = company.chosen().length && error.status ? await company.look() : []
-    throw new Error(gone.length ? say.voicesGone(gone) : say.notOpened(error))
+    const {gone, shut} = company.chosen().length && error.status ? await company.look() : {gone: [], shut: []}
+    if (gone.length) throw new Error(say.voicesGone(gone))
+    throw new Error(shut.length ? say.voicesShut(shut) : say.notOpened(error))
   }
 }
 

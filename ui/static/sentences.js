@@ -147,6 +147,8 @@ export const enrolled = ({name, expires_at: at}) => `The voice of ${name} is enr
 export const voiceErased = (name) => `The voice of ${name} is erased.`
 export const voicesGone = (names) =>
   `These voices are not enrolled any more: ${names.join(", ")}. They have expired or were erased. Try again without them.`
+export const voicesShut = (names) =>
+  `The service refuses the keys to these voices: ${names.join(", ")}. They are kept in this browser; record without them.`
 
 /** Whether a voice may be sent once more as it is: nothing was wrong with its sound. */
 export const worthAgain = ({status}) => status === 0 || status === 429 || status >= 500
