@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from playwright.sync_api import Request, Route
 from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
@@ -137,6 +138,12 @@ class Backend:
     def record(self, session: str) -> SessionRecord:
         """What the store knows of a session."""
         return asyncio.run_coroutine_threadsafe(self.store.record(session), self._loop).result(10)
+
+    def enrol(self, name: str) -> dict[str, str]:
+        """Keep a voice, as sessions may be opened with; what a browser knows of it."""
+        adding = self.store.voices.add(name, np.ones(4, np.float32), 9.0, "any", 3_600)
+        voice = asyncio.run_coroutine_threadsafe(adding, self._loop).result(10)
+        return {"id": voice.record.id, "key": voice.key, "name": name}
 
     def renew_recorder_key(self, session: str) -> None:
         """Give a session another recorder key."""

@@ -231,6 +231,36 @@ def test_only_those_who_are_ticked_are_looked_for(
     assert 'name="voices"' not in without
 
 
+def test_whoever_took_part_in_a_live_session_is_not_looked_for_in_the_next(
+    context: BrowserContext, backend: Backend, voices: Voices, page_url: str
+) -> None:
+    ben = backend.enrol("Ben")
+    voices.there = {ben["id"]}
+    page = opened(context, page_url, ben)
+    page.evaluate("() => history.pushState(null, '', './')")  # as after a look at a recording: Back loads no page anew
+    tick = page.get_by_role("checkbox", name="Ben")
+    tick.check()
+    declare(page)
+    backend.refusal = 503, {"detail": "Another time."}
+    page.get_by_role("button", name="Record", exact=True).click()
+    expect(page.locator("#notice")).to_contain_text("Another time.")
+    expect(tick).to_be_checked()
+    backend.refusal = None
+    page.get_by_role("button", name="Record", exact=True).click()
+    page.get_by_role("button", name="Stop recording").click()
+    wait(page, "d.state === 'ended'")
+    asked = [request.post_data_json or {} for request in backend.asked]
+    assert [said["voices"] for said in asked] == [[{"id": ben["id"], "key": ben["key"]}]] * 2
+    page.locator("#erase").click()
+    page.get_by_role("button", name="Erase", exact=True).click()
+    wait(page, "d.state === 'erased' && d.recorder === 'idle'")
+    page.evaluate("() => { window.before = true; history.back() }")
+    wait(page, "d.phase === 'setup'")
+    expect(tick).to_be_visible()
+    assert page.evaluate("window.before"), "what is loaded anew has forgotten everything"
+    expect(tick).not_to_be_checked()
+
+
 def test_a_voice_is_erased_by_its_key(context: BrowserContext, voices: Voices, page_url: str) -> None:
     voices.there = {str(ANNA["id"]), BEN["id"]}
     page = opened(context, page_url, ANNA, BEN)

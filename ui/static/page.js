@@ -66,6 +66,7 @@ async function sessionToRecord(codec) {
     const created = await opening()
     mine = {session: created.id, recorderKey: created.recorder_key, viewerKey: created.viewer_key, codec}
     keys.keep(mine)
+    company.leave()
     openSession()
   }
   return address()
