@@ -19,7 +19,7 @@ from deployments.own_ray import QUIET_WORKERS
 from pipeline.timeline import HOP_SECONDS, SAMPLE_RATE
 from tests.service import Pcm
 
-BATCH = 4  # hops in a call, as many as a session actor's call to the diariser has at most
+BATCH = 16  # hops in a call, as many as a session actor's call to the recogniser has at most; 4 to the diariser
 PATIENCE = 3_600.0  # s
 
 Answer = dict[str, Any]
