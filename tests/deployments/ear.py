@@ -4,16 +4,29 @@ from __future__ import annotations
 
 import random
 
+import grpc
 import numpy as np
 from google.cloud.speech_v1p1beta1 import RecognizeRequest
 
 from pipeline.timeline import SAMPLE_RATE
 from tests.google_server import Reply
 from tests.service import Pcm
-from tests.talkers import Said
+from tests.talkers import HIGH, LOW, SOFT, Said, conversation, small_talk
 
 STEP = 0.4  # s from word to word
 Spoken = tuple[Pcm, list[Said]]
+
+
+def three_talk(seconds: float) -> Spoken:
+    """Three people who talk for so many seconds."""
+    audio, said = conversation((LOW, HIGH, SOFT), small_talk(talkers=3, seconds=seconds - 2, seed=7), seed=7)
+    pcm = np.round(audio * 32_767).astype(np.int16)
+    return np.pad(pcm, (0, round(seconds * SAMPLE_RATE) - len(pcm))), said
+
+
+def refusal(status: str) -> Reply:
+    """What Google answers where it does not, with details that nobody may come to read."""
+    return Reply(status=grpc.StatusCode[status], details="TOPSECRET")
 
 
 class Ear:

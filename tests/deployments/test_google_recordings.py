@@ -7,36 +7,26 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-import grpc
-import numpy as np
 import pytest
 
 from deployments.opinions import MOST_MISSES, NOT_ASKED
 from pipeline.diarisation.local import LocalDiariser
 from pipeline.events import SessionEnded, TurnUpdated, Warned, WordsHeard
 from pipeline.job import State
-from pipeline.timeline import SAMPLE_RATE
 from tests.deployments.actors import folded, of
-from tests.deployments.ear import Ear, Spoken
+from tests.deployments.ear import Ear, Spoken, refusal, three_talk
 from tests.deployments.hearer import Hearer, hearing
 from tests.deployments.test_second_opinion import names
-from tests.google_server import Reply, google_server
-from tests.talkers import HIGH, LOW, SOFT, conversation, small_talk
+from tests.google_server import google_server
 
 SECONDS = 125.0
 CHUNKS = [(0, 30), (15, 60), (45, 90), (75, 120), (105, SECONDS)]
 Google = Callable[..., Any]
 
 
-def refusal(status: str) -> Reply:
-    return Reply(status=grpc.StatusCode[status], details="TOPSECRET")
-
-
 @pytest.fixture(scope="module")
 def talk() -> Spoken:
-    audio, said = conversation((LOW, HIGH, SOFT), small_talk(talkers=3, seconds=SECONDS - 2, seed=7), seed=7)
-    pcm = np.round(audio * 32_767).astype(np.int16)
-    return np.pad(pcm, (0, round(SECONDS * SAMPLE_RATE) - len(pcm))), said
+    return three_talk(SECONDS)
 
 
 @pytest.fixture

@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
-import grpc
 import numpy as np
 import pytest
 
@@ -21,24 +20,18 @@ from pipeline.events import Event, SessionEnded, Warned, WordsHeard
 from pipeline.store import SessionStore
 from pipeline.timeline import SAMPLE_RATE, Timeline
 from tests.deployments.actors import Actors, Talk, begin, folded, of
-from tests.deployments.ear import Ear, Spoken
+from tests.deployments.ear import Ear, Spoken, refusal, three_talk
 from tests.google_server import Reply, google_server
 from tests.service import Pcm, record, running_service
-from tests.talkers import HIGH, LOW, SOFT, conversation, small_talk
+from tests.talkers import LOW, conversation, small_talk
 
 SECONDS = 157.0
 Google = Callable[..., Any]
 
 
-def refusal(status: str) -> Reply:
-    return Reply(status=grpc.StatusCode[status], details="TOPSECRET")
-
-
 @pytest.fixture(scope="module")
 def talk() -> Spoken:
-    audio, said = conversation((LOW, HIGH, SOFT), small_talk(talkers=3, seconds=SECONDS - 2, seed=7), seed=7)
-    pcm = np.round(audio * 32_767).astype(np.int16)
-    return np.pad(pcm, (0, round(SECONDS * SAMPLE_RATE) - len(pcm))), said
+    return three_talk(SECONDS)
 
 
 @pytest.fixture
