@@ -161,7 +161,7 @@ class RecordingWorker:
         most = self._settings.max_recording_seconds
         with self._blobs.read(recording) as file, Sound(self._blocks(file, how.channels, most)) as sound:
             heard = listen(sound, self._ears, self._head, how)
-            self._loop.run(self._work.adopt(recording, heard.seconds))
+            self._loop.run(self._work.adopt(recording, heard.seconds, models))
             for number, events in enumerate(heard.told(job.purpose, opinions.warned)):
                 self._loop.run(self._work.publish(recording, number, events))
         warning = " ".join(filter(None, (opinions.warning, voices.warning)))

@@ -64,15 +64,18 @@ class Work:
         value: bytes | None = await self._redis.hget(session_key(recording, "notes"), key)
         return value
 
-    async def adopt(self, recording: str, seconds: float) -> None:
-        """Make a recording of so many seconds a session. Nothing of it is shown before the job is done."""
+    async def adopt(self, recording: str, seconds: float, models: str) -> None:
+        """Make a recording of so many seconds, heard by such models, a session.
+
+        Nothing of it is shown before the job is done, so that what other models had begun to publish can go.
+        """
         job = await self._jobs.job(recording)
         known = job.model_dump(include={"name", "purpose", "remark", "created_at", *HINTS}, exclude_none=True)
         known |= {"consent_version": job.consent.version} if job.consent else {}
         known |= {"stopped": job.created_at, "ended": seconds}  # from the beginning, so that nobody can add to it
         told = [part for name, value in known.items() for part in (name, value)]
-        keys = [session_key(recording), session_key(recording, "job")]
-        _check(recording, await self._adopt(keys=keys, args=[self._jobs.retention_ms, *told]))
+        keys = [session_key(recording), session_key(recording, "job"), session_key(recording, "events")]
+        _check(recording, await self._adopt(keys=keys, args=[self._jobs.retention_ms, models, *told]))
 
     async def publish(self, recording: str, number: int, events: Sequence[Event]) -> None:
         """Publish a piece of what was heard, see `Heard.told`: once, however often that piece is published."""

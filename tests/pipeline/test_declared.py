@@ -97,6 +97,6 @@ async def test_a_recording_keeps_them_and_so_does_the_session_that_it_becomes(st
     assert (job.purpose, job.remark) == ("therapy", "third hour")
     assert job.consent == consent_to(CURRENT.version, job.created_at)
     await work.begin(RECORDING, "worker")
-    await work.adopt(RECORDING, 1.0)
+    await work.adopt(RECORDING, 1.0, "models")
     record = await store.record(RECORDING)
     assert (record.purpose, record.remark, record.consent) == (job.purpose, job.remark, job.consent)

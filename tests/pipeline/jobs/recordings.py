@@ -29,9 +29,9 @@ async def settled(work: Work, recording: str, state: State, **fields: Any) -> No
     await work.settle(recording, "w", state, **fields)
 
 
-async def publish(work: Work, recording: str, seconds: float = 12.5) -> None:
-    await work.adopt(recording, seconds)
-    turn = Turn(id=0, speaker=1, start=1.0, end=2.0, final=True)
+async def publish(work: Work, recording: str, seconds: float = 12.5, models: str = "models", speaker: int = 1) -> None:
+    await work.adopt(recording, seconds, models)
+    turn = Turn(id=0, speaker=speaker, start=1.0, end=2.0, final=True)
     for number, events in enumerate(Heard(seconds, [turn], [], iter([])).told("research")):
         await work.publish(recording, number, events)
 

@@ -90,7 +90,7 @@ async def test_what_is_gone_is_unknown_to_its_worker(jobs: JobStore, work: Work,
     await create(jobs)
     await work.begin(ONE, "w")
     await jobs.erase(ONE)
-    for write in (work.report(ONE, "w", done=1.0), work.settle(ONE, "w", State.DONE), work.adopt(ONE, 1.0)):
+    for write in (work.report(ONE, "w", done=1.0), work.settle(ONE, "w", State.DONE), work.adopt(ONE, 1.0, "models")):
         with pytest.raises(UnknownRecording):
             await write
     assert await work.begin(ONE, "w") == "unknown"
@@ -100,6 +100,20 @@ async def test_what_is_gone_is_unknown_to_its_worker(jobs: JobStore, work: Work,
     assert not await WebhookStore(redis).schedule(ONE, "http://127.0.0.1:9/", "whsec_secret", event, 60)
     assert await WebhookStore(redis).claim(time.time() + 1, 60) is None
     assert await keys_of(redis, ONE) == set()
+
+
+@pytest.mark.parametrize(("then", "speaker"), [("models", 1), ("others", 2)])
+async def test_what_other_models_had_begun_to_publish_goes(
+    jobs: JobStore, work: Work, sessions: SessionStore, then: str, speaker: int
+) -> None:
+    await create(jobs)
+    await work.begin(ONE, "w")
+    await publish(work, ONE)
+    await work.begin(ONE, "another")
+    await publish(work, ONE, models=then, speaker=2)
+    timeline = await sessions.timeline(ONE)
+    assert [turn.speaker for turn in timeline.turns.values()] == [speaker]
+    assert timeline.ended
 
 
 async def test_notes_are_kept_until_the_end(jobs: JobStore, work: Work, redis: Any) -> None:
