@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from pipeline.overlap import FRAME, REACH, OverlapDetector
 from pipeline.timeline import SAMPLE_RATE
-from tests.talkers import HIGH, LOW, ROOM_LEVEL, Talker
+from tests.talkers import HIGH, LOW, ROOM_LEVEL, TALKERS, Talker
 
 SECONDS = 3
 SAMPLES = SECONDS * SAMPLE_RATE
@@ -40,6 +42,17 @@ def test_only_the_stretch_where_both_talk_is_overlap(detector: OverlapDetector) 
     between = heard[third : 2 * third].mean()
     assert between > heard[:third].mean() + 0.3
     assert between > heard[2 * third :].mean() + 0.3
+
+
+def test_answers_stand_at_the_frames_that_they_are_of(detector: OverlapDetector) -> None:
+    begin, end = 60, 120
+    middles = []
+    for talker, seed in itertools.product(TALKERS, (1, 2, 3)):
+        talk = said(talker, seed)
+        talk[: begin * FRAME] = talk[end * FRAME :] = 0
+        heard = np.flatnonzero(detector.count(talk)[:, 0] < 0.5)
+        middles.append((heard[0] + heard[-1] + 1) / 2)  # it takes a little on both sides for speech
+    assert np.mean(middles) == pytest.approx((begin + end) / 2, abs=0.7)
 
 
 def test_a_window_is_heard_the_same_again(detector: OverlapDetector) -> None:

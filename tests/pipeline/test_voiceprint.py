@@ -49,3 +49,9 @@ def test_one_voice_is_nearer_to_itself_than_to_another_whatever_it_says(encoder:
         [LOW.say(LONGEST, seed=4), LOW.say(LONGEST, seed=5), HIGH.say(LONGEST, seed=4)]
     )
     assert float(low @ low_again) > DISTINCT > float(low @ high)
+
+
+def test_the_shipped_voiceprints_are_those_that_thresholds_were_chosen_for(encoder: VoiceEncoder) -> None:
+    low, high = encoder.encode([LOW.say(LONGEST, seed=1), HIGH.say(LONGEST, seed=1)])
+    assert low[:5] == pytest.approx([-0.025, -0.034, 0.172, -0.016, 0.001], abs=0.01)
+    assert high[:5] == pytest.approx([-0.058, -0.044, 0.073, -0.176, 0.097], abs=0.01)
