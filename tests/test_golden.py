@@ -11,10 +11,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from pyannote.core import Annotation
+from pyannote.core import Annotation, Segment
 
 from pipeline.diarisation.local import LocalDiariser
 from pipeline.recording import turns_of
+from pipeline.timeline import SAMPLE_RATE
 from tests.talkers import HIGH, LOW, TALKERS, Line, conversation, small_talk
 from training.diarisation_scoring import score
 from training.rttm import read_rttm, rttm_of
@@ -58,6 +59,20 @@ def test_the_pipeline_says_what_it_said(name: str) -> None:
         off = score(golden, said, 0)
         assert off.too_many == 0, f"{name}, {way}: {len(said.labels())} speakers, not {off.speakers}"
         assert off.error <= TOLERANCE * off.spoken, f"{name}, {way}: {off.error:.2f} s of {off.spoken:.2f} s differ"
+
+
+@pytest.mark.parametrize("name", TALKS)
+def test_what_it_said_is_what_was_said(name: str) -> None:
+    talkers, lines = TALKS[name]
+    audio, said = conversation(talkers, lines, seed=11)
+    reference = Annotation()
+    for number, turn in enumerate(said):
+        reference[Segment(turn.start, turn.end), number] = talkers[turn.talker].name
+    for path in sorted(GOLDEN.glob(f"{name}.*.rttm")):
+        told = score(reference, read_rttm(path)[name], len(audio) / SAMPLE_RATE)
+        at_once = "after" in path.name  # before it could learn better
+        assert told.miscounted == 0, f"{path.name}: as many as talk"
+        assert told.error <= (0.2 if at_once else 0.08) * told.spoken, f"{path.name}: {told.error:.2f} s are wrong"
 
 
 def main() -> None:
